@@ -1,0 +1,130 @@
+package fanout
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+// hearts keeps the deliveries in hand hidden. It extends, in one call for all,
+// those that come near the end of their visibility; most tasks end before they
+// need it. A delivery whose receipt is lost, or whose extension cannot be
+// confirmed before its visibility ends, has its context cancelled with
+// ErrReceiptLost.
+type hearts struct {
+	queue      Queue
+	visibility time.Duration
+
+	mu   sync.Mutex
+	held map[Receipt]*beat
+
+	beating sync.Mutex // held while an extension is under way
+}
+
+type beat struct {
+	hiddenUntil time.Time
+	lost        context.CancelCauseFunc
+}
+
+func newHearts(q Queue, visibility time.Duration) *hearts {
+	return &hearts{queue: q, visibility: visibility, held: make(map[Receipt]*beat)}
+}
+
+// run beats until ctx ends.
+func (h *hearts) run(ctx context.Context) {
+	tick := time.NewTicker(h.visibility / 12)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			h.once(ctx)
+		}
+	}
+}
+
+// keep starts to keep a delivery that was received after asked. The returned
+// context ends when it is lost, let go, or ctx ends.
+func (h *hearts) keep(ctx context.Context, r Receipt, asked time.Time) context.Context {
+	ctx, cancel := context.WithCancelCause(ctx)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.held[r] = &beat{hiddenUntil: asked.Add(h.visibility), lost: cancel}
+	return ctx
+}
+
+// letGo stops keeping deliveries, before the last queue call about them: when
+// it returns, no heartbeat for them is under way or will follow.
+func (h *hearts) letGo(rs ...Receipt) {
+	h.beating.Lock()
+	defer h.beating.Unlock()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, r := range rs {
+		if b := h.held[r]; b != nil {
+			b.lost(nil)
+			delete(h.held, r)
+		}
+	}
+}
+
+// holds tells whether a delivery is still ours as far as we know.
+func (h *hearts) holds(r Receipt) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	b := h.held[r]
+	return b != nil && time.Now().Before(b.hiddenUntil)
+}
+
+func (h *hearts) once(ctx context.Context) {
+	h.beating.Lock()
+	defer h.beating.Unlock()
+	now := time.Now()
+	due := h.due(now)
+	if len(due) == 0 {
+		return
+	}
+	err := h.queue.Hide(ctx, due)
+	var lost *LostError
+	if errors.As(err, &lost) {
+		h.lose(lost.Receipts...)
+	} else if err != nil {
+		return // unknown: those that stay unconfirmed are lost when their time is up
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, d := range due {
+		if b := h.held[d.Receipt]; b != nil {
+			b.hiddenUntil = now.Add(h.visibility)
+		}
+	}
+}
+
+// due lists what needs a heartbeat and drops what came too late for one.
+func (h *hearts) due(now time.Time) (due []Hide) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for r, b := range h.held {
+		switch left := b.hiddenUntil.Sub(now); {
+		case left <= 0:
+			b.lost(ErrReceiptLost)
+			delete(h.held, r)
+		case left <= h.visibility/3:
+			due = append(due, Hide{Receipt: r, For: h.visibility})
+		}
+	}
+	return due
+}
+
+func (h *hearts) lose(rs ...Receipt) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, r := range rs {
+		if b := h.held[r]; b != nil {
+			b.lost(ErrReceiptLost)
+			delete(h.held, r)
+		}
+	}
+}

@@ -1,0 +1,79 @@
+package fanout
+
+import (
+	"maps"
+	"sync"
+	"time"
+)
+
+// A Report counts what a drain did.
+type Report struct {
+	Outcomes map[Outcome]int
+	Calls    int // requests sent to the vendor, probes included
+	Probes   int
+	Failed   map[Class]int
+	Pages    int // answers landed
+	Rows     int
+	Children int           // sent to the tier below
+	Objects  int           // landing objects
+	Permits  time.Duration // summed over tasks: waiting for a permit
+	Vendor   time.Duration // summed over tasks: waiting for the vendor
+}
+
+// Settled is how many tasks the drain ended.
+func (r Report) Settled() int { return r.Outcomes[Done] + r.Outcomes[Gone] + r.Outcomes[Dead] }
+
+// A Meter counts as drains go, and tells what they are waiting for. Several
+// drains may share one. It is safe for concurrent use.
+type Meter struct {
+	mu       sync.Mutex
+	r        Report
+	fetching int
+	hold     Outlook
+	trouble  string
+}
+
+// Report returns the counts so far.
+func (m *Meter) Report() Report {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r := m.r
+	r.Outcomes, r.Failed = maps.Clone(r.Outcomes), maps.Clone(r.Failed)
+	return r
+}
+
+// Now tells how many tasks are in hand and, if nothing can go on, why.
+func (m *Meter) Now() (inHand int, hold Outlook, trouble string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.fetching, m.hold, m.trouble
+}
+
+func (m *Meter) update(f func(r *Report)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.r.Outcomes == nil {
+		m.r.Outcomes, m.r.Failed = map[Outcome]int{}, map[Class]int{}
+	}
+	f(&m.r)
+}
+
+func (m *Meter) outcome(o Outcome, n int) { m.update(func(r *Report) { r.Outcomes[o] += n }) }
+
+func (m *Meter) inHand(delta int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.fetching += delta
+}
+
+func (m *Meter) held(o Outlook) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.hold = o
+}
+
+func (m *Meter) setTrouble(s string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.trouble = s
+}

@@ -1,0 +1,70 @@
+package fanout
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Vendor makes single vendor calls. It is safe for concurrent use and knows
+// neither queue nor governor: whoever calls it holds a permit for each call.
+type Vendor interface {
+	// Call fetches one page of t: the first if cursor is empty, else the one
+	// that the page before pointed to. Each Call is exactly one request to the
+	// vendor. A failure is a *CallError; ctx's end is returned as it is.
+	Call(ctx context.Context, t Task, cursor string) (Page, error)
+}
+
+// A Page is one answer of the vendor, judged and taken apart.
+type Page struct {
+	Status   int
+	Body     []byte // the answer as it came, decompressed: one JSON text
+	Children []Node // what the tier below will be asked about, in the answer's order
+	Rows     int    // how many rows the tier's table takes from it
+	Rejects  int    // items left out for having no usable key
+	Next     string // cursor of the next page; empty: this was the last
+	Release  func() // gives the body's bytes back to the byte budget; nil: nothing to give
+}
+
+// Class says what a failed call means for its task and for the fleet.
+type Class string
+
+const (
+	// Throttled: the vendor says slow down. Brakes the fleet; no attempt is counted.
+	Throttled Class = "throttled"
+	// Unavailable: no answer, a time-out or a 5xx. One is the task's trouble, five
+	// in a row are an outage, which is nobody's.
+	Unavailable Class = "unavailable"
+	// Bad: an answer that cannot be read: cut, malformed, an error under 200.
+	Bad Class = "bad-answer"
+	// Missing: the vendor no longer has the node (404, 410).
+	Missing Class = "missing"
+	// Refused: the credentials were not accepted (401, 403). Stops the vendor.
+	Refused Class = "refused"
+	// Broken: a well-formed answer that breaks the spec: a key is missing, a type
+	// is wrong, a bound was exceeded.
+	Broken Class = "breaks-spec"
+	// Rejected: any other 4xx: the request itself is wrong.
+	Rejected Class = "rejected"
+)
+
+// A CallError is a failed vendor call, with what an operator needs to judge it.
+// It holds no secret.
+type CallError struct {
+	Class      Class
+	Status     int           // HTTP status; 0 when there was no answer
+	RetryAfter time.Duration // Throttled, Unavailable: how long the vendor asks to wait; 0 when it did not say
+	Request    string        // method and URL, secrets masked
+	Page       int           // 1 for the first page of the list
+	Excerpt    string        // the answer's beginning, bounded, printable, secrets masked
+	Err        error         // what is wrong, in a sentence
+}
+
+func (e *CallError) Error() string {
+	if e.Status != 0 {
+		return fmt.Sprintf("%s: page %d: status %d: %v", e.Request, e.Page, e.Status, e.Err)
+	}
+	return fmt.Sprintf("%s: page %d: %v", e.Request, e.Page, e.Err)
+}
+
+func (e *CallError) Unwrap() error { return e.Err }
