@@ -1,0 +1,24 @@
+package fanout_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/sluicehq/sluice/internal/fanout"
+	"github.com/sluicehq/sluice/internal/fanout/fanouttest"
+)
+
+// The models pass the suites that they help to judge others by.
+
+func TestModelQueue(t *testing.T) {
+	s := fanouttest.Settings{Short: time.Second, Virtual: true}
+	fanouttest.TestQueue(t, s, func(*testing.T) fanout.Queue { return new(fanouttest.Queue) })
+}
+
+func TestModelLedger(t *testing.T) {
+	fanouttest.TestLedger(t, fanouttest.Settings{Virtual: true}, func(*testing.T) (fanout.Ledger, string, func(fanout.Task) fanout.Task) {
+		l := fanouttest.NewLedger()
+		l.Closed["other-run"] = true
+		return l, "r1", l.Reopen
+	})
+}

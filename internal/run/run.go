@@ -1,0 +1,115 @@
+// Package run is a run's life: seed, resume, close with a verdict that anyone
+// can recompute, repair, replay.
+//
+// A run is one seeding and all that follows from it, for one vendor and one
+// window of data. Its verdict is a comparison of two sets, never a count that
+// somebody kept: the tasks that the ledger says are settled, and the tasks that
+// must exist because they are seeds or children in a recorded list, which the
+// landing holds.
+package run
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/sluicehq/sluice/internal/fanout"
+)
+
+// A Run is one seeding and what became of it.
+type Run struct {
+	ID       string        `json:"id"`
+	Vendor   string        `json:"vendor"`
+	Window   fanout.Window `json:"window"`
+	Tiers    []string      `json:"tiers"` // top first, as the spec had them when it was seeded
+	Seeds    []fanout.Task `json:"seeds"`
+	Opened   time.Time     `json:"opened"`
+	State    State         `json:"state"`
+	Closed   time.Time     `json:"closed,omitzero"`
+	Verdict  *Verdict      `json:"verdict,omitempty"` // the last one computed
+	Previous string        `json:"previous,omitempty"` // the run of this vendor that was seeded before it
+}
+
+// State is whether a run's tasks are worked.
+type State string
+
+const (
+	Open       State = "open"
+	Closed     State = "closed"     // every known task is settled
+	Superseded State = "superseded" // a new run of the same window took its place before it was closed
+)
+
+// ErrNoRun says that there is no such run.
+var ErrNoRun = errors.New("no such run")
+
+// Store keeps runs and gives the whole ledger of one to those who judge it. It
+// is safe for concurrent use.
+type Store interface {
+	// Create makes r the run of its vendor and window, unless there is one
+	// already: that one is returned. With again, a new run always takes its place.
+	Create(ctx context.Context, r Run, again bool) (Run, error)
+	// Get returns a run; the error wraps ErrNoRun when there is none.
+	Get(ctx context.Context, id string) (Run, error)
+	// List returns a vendor's runs, newest first; all vendors' if vendor is empty.
+	List(ctx context.Context, vendor string) ([]Run, error)
+	// Finish records a verdict, and closes the run if its tasks are all settled.
+	Finish(ctx context.Context, id string, v Verdict) error
+	// Open opens a closed or superseded run again.
+	Open(ctx context.Context, id string) error
+
+	// Ends calls each for every settled task of a run, in no order.
+	Ends(ctx context.Context, run string, each func(fanout.Settlement) error) error
+	// Lists calls each for every recorded chunk of a run, in no order.
+	Lists(ctx context.Context, run string, each func(fanout.Listed) error) error
+	// DeadTasks calls each for every dead task of a run, oldest first.
+	DeadTasks(ctx context.Context, run string, each func(DeadTask) error) error
+	// Reopen begins the next life of a dead task, and returns it as it is to be
+	// sent. A task that is open already after a reopening is returned as it is; one
+	// that is settled otherwise is reported by ok.
+	Reopen(ctx context.Context, run, task string) (t fanout.Task, ok bool, err error)
+	// Counts tells how far each tier is. They are for people to look at; the
+	// verdict does not use them.
+	Counts(ctx context.Context, run string) (map[string]Count, error)
+}
+
+// A DeadTask is a dead letter: a task that ended dead, with its reason.
+type DeadTask struct {
+	Task     fanout.Task
+	Reason   fanout.Reason
+	Attempts int
+	At       time.Time
+}
+
+// Count is how far a tier is.
+type Count struct {
+	Known, Done, Gone, Dead int
+	Rows                    int
+	Queued                  int // on its queue, in hand or hidden
+}
+
+// Settled is how many tasks have ended.
+func (c Count) Settled() int { return c.Done + c.Gone + c.Dead }
+
+// newID names a run for people: vendor, first instant of its window, and enough
+// random bits to tell runs of one window apart.
+func newID(vendor string, w fanout.Window, zone *time.Location) string {
+	var b [4]byte
+	rand.Read(b[:]) // never fails
+	from := w.From.In(zone)
+	layout := "20060102"
+	if h, m, s := from.Clock(); h+m+s != 0 {
+		layout = "20060102T150405"
+	}
+	tail := strings.ToLower(base32.HexEncoding.WithPadding(base32.NoPadding).EncodeToString(b[:]))[:6]
+	return fmt.Sprintf("%s-%s-%s", vendor, from.Format(layout), tail)
+}
+
+// Yesterday is the default window: the day before now, in the vendor's zone.
+func Yesterday(now time.Time, zone *time.Location) fanout.Window {
+	y, m, d := now.In(zone).Date()
+	return fanout.Window{From: time.Date(y, m, d-1, 0, 0, 0, 0, zone), To: time.Date(y, m, d, 0, 0, 0, 0, zone)}
+}

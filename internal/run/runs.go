@@ -1,0 +1,301 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/sluicehq/sluice/internal/fanout"
+	"github.com/sluicehq/sluice/internal/landing"
+)
+
+// Runs does what is done to whole runs of one vendor. It is safe for concurrent
+// use, also by several processes: each step is idempotent.
+type Runs struct {
+	Vendor  string
+	Zone    *time.Location
+	Tiers   []string // top first
+	Roots   func(run string, w fanout.Window) []fanout.Task
+	Store   Store
+	Ledger  fanout.Ledger
+	Landing *landing.Landing
+	Queue   func(tier string) fanout.Queue
+	Dead    func(tier string) fanout.Queue
+}
+
+// Seed starts the run of a window, or resumes it: the run is durable before its
+// first task is sent, and the first tasks are sent again if they may be
+// missing. A run that is closed is returned as it is; again starts a new one.
+func (r *Runs) Seed(ctx context.Context, w fanout.Window, again bool) (Run, error) {
+	if !w.From.Before(w.To) {
+		return Run{}, fmt.Errorf("the window from %s to %s is empty: --to must be after --from", w.From.Format(time.RFC3339), w.To.Format(time.RFC3339))
+	}
+	id := newID(r.Vendor, w, r.Zone)
+	got, err := r.Store.Create(ctx, Run{
+		ID: id, Vendor: r.Vendor, Window: w, Tiers: r.Tiers, Seeds: r.Roots(id, w),
+		Opened: time.Now().UTC(), State: Open,
+	}, again)
+	if err != nil {
+		return Run{}, fmt.Errorf("opening a run of %s: %w", r.Vendor, err)
+	}
+	if got.State != Open {
+		return got, nil
+	}
+	stands, err := r.Ledger.Look(ctx, got.Seeds)
+	if err != nil {
+		return Run{}, fmt.Errorf("looking at the seeds of run %s: %w", got.ID, err)
+	}
+	var send []fanout.Task
+	for i, st := range stands {
+		if st.Outcome == "" {
+			t := got.Seeds[i]
+			t.Life = st.Life
+			send = append(send, t)
+		}
+	}
+	if len(send) > 0 {
+		if err := r.Queue(r.Tiers[0]).Send(ctx, send); err != nil {
+			return Run{}, fmt.Errorf("seeding run %s: %w", got.ID, err)
+		}
+	}
+	return got, nil
+}
+
+// Judge computes a run's verdict, records it, and closes the run when every
+// task has ended.
+func (r *Runs) Judge(ctx context.Context, id string) (Verdict, error) {
+	run, err := r.Store.Get(ctx, id)
+	if err != nil {
+		return Verdict{}, err
+	}
+	j := judge{store: r.Store, landing: r.Landing, run: run}
+	v, err := j.verdict(ctx)
+	if err != nil {
+		return Verdict{}, err
+	}
+	if v.Dead > 0 && run.Previous != "" {
+		if v.Hidden, err = r.hidden(ctx, run); err != nil {
+			return Verdict{}, err
+		}
+	}
+	if err := r.Store.Finish(ctx, id, v); err != nil {
+		return Verdict{}, fmt.Errorf("recording the verdict of run %s: %w", id, err)
+	}
+	return v, nil
+}
+
+// Repair sends again what is known and neither settled nor dead, and opens the
+// run for it. It is always safe: whatever is on a queue, too, is done once.
+func (r *Runs) Repair(ctx context.Context, id string) (sent int, err error) {
+	run, err := r.Store.Get(ctx, id)
+	if err != nil {
+		return 0, err
+	}
+	if err := r.Store.Open(ctx, id); err != nil {
+		return 0, fmt.Errorf("opening run %s: %w", id, err)
+	}
+	batch := map[string][]fanout.Task{}
+	flush := func(tier string) error {
+		tasks := batch[tier]
+		delete(batch, tier)
+		stands, err := r.Ledger.Look(ctx, tasks)
+		if err != nil {
+			return fmt.Errorf("repairing run %s: %w", id, err)
+		}
+		for i := range tasks {
+			tasks[i].Life = stands[i].Life
+		}
+		if err := r.Queue(tier).Send(ctx, tasks); err != nil {
+			return fmt.Errorf("repairing run %s: sending to tier %s: %w", id, tier, err)
+		}
+		sent += len(tasks)
+		return nil
+	}
+	j := judge{store: r.Store, landing: r.Landing, run: run, missing: func(t fanout.Task) error {
+		if batch[t.Tier] = append(batch[t.Tier], t); len(batch[t.Tier]) < 100 {
+			return nil
+		}
+		return flush(t.Tier)
+	}}
+	if _, err := j.verdict(ctx); err != nil {
+		return sent, err
+	}
+	for _, tier := range run.Tiers {
+		if len(batch[tier]) > 0 {
+			if err := flush(tier); err != nil {
+				return sent, err
+			}
+		}
+	}
+	return sent, nil
+}
+
+// Replay gives dead tasks another life: reopened in the ledger, then sent, then
+// removed from the dead-letter queue, in that order. It may be interrupted and
+// repeated: what was reopened and not sent is what Repair sends.
+func (r *Runs) Replay(ctx context.Context, id string, pick func(DeadTask) bool) (sent int, err error) {
+	run, err := r.Store.Get(ctx, id)
+	if err != nil {
+		return 0, err
+	}
+	var picked []fanout.Task
+	err = r.Store.DeadTasks(ctx, id, func(d DeadTask) error {
+		if pick(d) {
+			picked = append(picked, d.Task)
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("reading the dead letters of run %s: %w", id, err)
+	}
+	if len(picked) == 0 {
+		return 0, nil
+	}
+	if err := r.Store.Open(ctx, id); err != nil {
+		return 0, fmt.Errorf("opening run %s: %w", id, err)
+	}
+	for chunk := range slices.Chunk(picked, 100) {
+		tiers := map[string][]fanout.Task{}
+		for _, t := range chunk {
+			next, ok, err := r.Store.Reopen(ctx, id, t.ID)
+			if err != nil {
+				return sent, fmt.Errorf("reopening %s: %w", Name(t), err)
+			}
+			if ok {
+				tiers[next.Tier] = append(tiers[next.Tier], next)
+			}
+		}
+		for tier, tasks := range tiers {
+			if err := r.Queue(tier).Send(ctx, tasks); err != nil {
+				return sent, fmt.Errorf("sending reopened tasks to tier %s (repair sends them again): %w", tier, err)
+			}
+			sent += len(tasks)
+		}
+	}
+	for _, tier := range run.Tiers {
+		if err := r.sweep(ctx, tier); err != nil {
+			return sent, err
+		}
+	}
+	return sent, nil
+}
+
+// sweep removes the dead-letter queue's tokens of tasks that are not dead.
+func (r *Runs) sweep(ctx context.Context, tier string) error {
+	q := r.Dead(tier)
+	for {
+		batch, err := q.Receive(ctx, 100, 0, 10*time.Second)
+		if err != nil {
+			return fmt.Errorf("sweeping the dead letters of tier %s: %w", tier, err)
+		}
+		if len(batch) == 0 {
+			return nil
+		}
+		tasks := make([]fanout.Task, len(batch))
+		for i, d := range batch {
+			tasks[i] = d.Task
+		}
+		stands, err := r.Ledger.Look(ctx, tasks)
+		if err != nil {
+			return fmt.Errorf("sweeping the dead letters of tier %s: %w", tier, err)
+		}
+		var over []fanout.Receipt
+		for i, d := range batch {
+			if stands[i].Outcome != fanout.Dead {
+				over = append(over, d.Receipt)
+			}
+		}
+		if err := q.Delete(ctx, over); err != nil {
+			return fmt.Errorf("sweeping the dead letters of tier %s: %w", tier, err)
+		}
+	}
+}
+
+// hidden counts the tasks that the last run had below those that are dead now.
+// A child that several parents share is counted though another parent may have
+// brought it: it is an upper bound.
+func (r *Runs) hidden(ctx context.Context, run Run) (int, error) {
+	below := map[string]bool{} // IDs, in the last run, of the dead tasks and what lay below them
+	err := r.Store.DeadTasks(ctx, run.ID, func(d DeadTask) error {
+		below[fanout.TaskID(run.Previous, d.Task.Tier, d.Task.Path)] = true
+		return nil
+	})
+	if err != nil {
+		return -1, fmt.Errorf("reading the dead letters of run %s: %w", run.ID, err)
+	}
+	dead := len(below)
+	for i, tier := range run.Tiers[:len(run.Tiers)-1] {
+		err := r.Landing.Records(ctx, run.Previous, tier, func(rec *fanout.Record) error {
+			if rec.Kind == "list" && below[rec.Task.ID] {
+				for _, n := range rec.Children {
+					below[fanout.TaskID(run.Previous, run.Tiers[i+1], n.Path)] = true
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return -1, fmt.Errorf("reading the last run's lists: %w", err)
+		}
+	}
+	return len(below) - dead, nil
+}
+
+// ReadBack calls each for every landed page that counts: the records whose
+// fetch the ledger names. waste is how many landed pages do not count.
+func (r *Runs) ReadBack(ctx context.Context, id, tier string, each func(*fanout.Record) error) (waste int, err error) {
+	run, err := r.Store.Get(ctx, id)
+	if err != nil {
+		return 0, err
+	}
+	if tier != "" && !slices.Contains(run.Tiers, tier) {
+		return 0, fmt.Errorf("run %s has no tier %s (it has %v)", id, tier, run.Tiers)
+	}
+	for _, name := range run.Tiers {
+		if tier != "" && tier != name {
+			continue
+		}
+		n, err := r.readTier(ctx, id, name, each)
+		waste += n
+		if err != nil {
+			return waste, err
+		}
+	}
+	return waste, nil
+}
+
+func (r *Runs) readTier(ctx context.Context, id, tier string, each func(*fanout.Record) error) (waste int, err error) {
+	counts := map[chunkKey]bool{}
+	from := map[string]int{} // task -> chunks that precede its last part
+	err = errors.Join(
+		r.Store.Ends(ctx, id, func(e fanout.Settlement) error {
+			if e.Task.Tier == tier {
+				from[e.Task.ID] = e.Chunk
+				if e.Outcome == fanout.Done {
+					counts[chunkKey{e.Task.ID, e.Fetch, e.Chunk}] = true
+				}
+			}
+			return nil
+		}),
+		r.Store.Lists(ctx, id, func(l fanout.Listed) error {
+			if n, ended := from[l.Task]; ended && l.Chunk < n {
+				counts[chunkKey{l.Task, l.Fetch, l.Chunk}] = true
+			}
+			return nil
+		}))
+	if err != nil {
+		return 0, fmt.Errorf("reading the ledger of run %s: %w", id, err)
+	}
+	err = r.Landing.Records(ctx, id, tier, func(rec *fanout.Record) error {
+		if rec.Kind != "page" {
+			return nil
+		}
+		if !counts[chunkKey{rec.Task.ID, rec.Fetch, rec.Chunk}] {
+			waste++
+			return nil
+		}
+		return each(rec)
+	})
+	return waste, err
+}

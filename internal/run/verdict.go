@@ -1,0 +1,252 @@
+package run
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/sluicehq/sluice/internal/fanout"
+	"github.com/sluicehq/sluice/internal/landing"
+)
+
+// A Verdict says what became of a run:
+//
+//	done + gone + dead = seeds + distinct children of the recorded lists
+//
+// or which tasks are missing. Anyone can compute it again from the ledger and
+// the landing.
+type Verdict struct {
+	At      time.Time `json:"at"`
+	Seeds   int       `json:"seeds"`
+	Known   int       `json:"known"` // seeds + distinct children
+	Done    int       `json:"done"`
+	Gone    int       `json:"gone"`
+	Dead    int       `json:"dead"`
+	Missing int       `json:"missing"` // known and not settled
+	Strays  int       `json:"strays"`  // settled, but in no recorded list
+	Rows    int       `json:"rows"`
+	Tiers   []TierSum `json:"tiers"`
+
+	// The first of the dead and the missing, by name.
+	DeadNames    []string `json:"dead_names,omitempty"`
+	MissingNames []string `json:"missing_names,omitempty"`
+	// Hidden is how many tasks lay below the dead ones in the last run: -1 when
+	// there is none to tell.
+	Hidden   int      `json:"hidden"`
+	Problems []string `json:"problems,omitempty"`
+}
+
+// TierSum is a verdict's line for one tier.
+type TierSum struct {
+	Tier                             string
+	Known, Done, Gone, Dead, Missing int
+	Rows                             int
+}
+
+// Complete tells whether everything that the run knew of is landed or gone.
+func (v Verdict) Complete() bool { return v.Settled() && v.Dead == 0 && len(v.Problems) == 0 }
+
+// Settled tells whether every task has ended, be it dead.
+func (v Verdict) Settled() bool { return v.Missing == 0 && v.Strays == 0 }
+
+// Sum is the verdict's equation, as people read it.
+func (v Verdict) Sum() string {
+	op := "="
+	if v.Done+v.Gone+v.Dead != v.Known {
+		op = "!="
+	}
+	return fmt.Sprintf("%d done + %d gone + %d dead %s %d seed(s) + %d distinct children",
+		v.Done, v.Gone, v.Dead, op, v.Seeds, v.Known-v.Seeds)
+}
+
+// maxNames bounds the names that a verdict carries.
+const maxNames = 100
+
+// partSize is how many tasks are compared at once: memory does not grow with
+// the run, only the number of passes does. 1<<18 IDs take about 20 MiB.
+const partSize = 1 << 18
+
+// judge computes the verdict of a run.
+type judge struct {
+	store   Store
+	landing *landing.Landing
+	run     Run
+	v       Verdict
+	tiers   map[string]*TierSum
+	missing func(fanout.Task) error // told of each missing task; nil: nobody asks
+}
+
+func (j *judge) verdict(ctx context.Context) (Verdict, error) {
+	j.v = Verdict{At: time.Now().UTC(), Seeds: len(j.run.Seeds), Hidden: -1}
+	j.tiers = map[string]*TierSum{}
+	for _, t := range j.run.Tiers {
+		j.tiers[t] = &TierSum{Tier: t}
+	}
+	bound, err := j.bound(ctx)
+	if err != nil {
+		return Verdict{}, err
+	}
+	parts := uint64(bound/partSize + 1)
+	seed := maphash.MakeSeed()
+	for part := range parts {
+		mine := func(id string) bool { return parts == 1 || maphash.String(seed, id)%parts == part }
+		if err := j.part(ctx, mine); err != nil {
+			return Verdict{}, err
+		}
+	}
+	for _, t := range j.run.Tiers {
+		s := *j.tiers[t]
+		if s.Known > 1 && s.Gone == s.Known {
+			j.v.Problems = append(j.v.Problems, fmt.Sprintf("tier %s: the vendor answered 404 for all %d tasks: its path in the spec is probably wrong", t, s.Known))
+		}
+		j.v.Tiers = append(j.v.Tiers, s)
+	}
+	slices.Sort(j.v.DeadNames)
+	slices.Sort(j.v.MissingNames)
+	return j.v, nil
+}
+
+// bound is how many tasks there can be at most.
+func (j *judge) bound(ctx context.Context) (int, error) {
+	n := len(j.run.Seeds)
+	err := j.store.Lists(ctx, j.run.ID, func(l fanout.Listed) error { n += l.Children; return nil })
+	return n, wrap(err, "reading the lists of run "+j.run.ID)
+}
+
+// part judges the tasks whose IDs are mine.
+func (j *judge) part(ctx context.Context, mine func(id string) bool) error {
+	ends := map[string]fanout.Outcome{}
+	err := j.store.Ends(ctx, j.run.ID, func(e fanout.Settlement) error {
+		if mine(e.Task.ID) {
+			ends[e.Task.ID] = e.Outcome
+			j.settled(e)
+		}
+		return nil
+	})
+	if err != nil {
+		return wrap(err, "reading the settled tasks of run "+j.run.ID)
+	}
+	seen := map[string]bool{}
+	known := func(t fanout.Task) error {
+		if !mine(t.ID) || seen[t.ID] {
+			return nil
+		}
+		seen[t.ID] = true
+		j.v.Known++
+		sum := j.sum(t.Tier)
+		sum.Known++
+		if ends[t.ID] != "" {
+			return nil
+		}
+		j.v.Missing++
+		sum.Missing++
+		if len(j.v.MissingNames) < maxNames {
+			j.v.MissingNames = append(j.v.MissingNames, Name(t))
+		}
+		if j.missing != nil {
+			return j.missing(t)
+		}
+		return nil
+	}
+	for _, t := range j.run.Seeds {
+		if err := known(t); err != nil {
+			return err
+		}
+	}
+	if err := j.children(ctx, known); err != nil {
+		return err
+	}
+	for id := range ends {
+		if !seen[id] {
+			j.v.Strays++
+		}
+	}
+	return nil
+}
+
+func (j *judge) settled(e fanout.Settlement) {
+	sum := j.sum(e.Task.Tier)
+	switch e.Outcome {
+	case fanout.Done:
+		j.v.Done++
+		sum.Done++
+	case fanout.Gone:
+		j.v.Gone++
+		sum.Gone++
+	case fanout.Dead:
+		j.v.Dead++
+		sum.Dead++
+		if len(j.v.DeadNames) < maxNames {
+			j.v.DeadNames = append(j.v.DeadNames, Name(e.Task))
+		}
+	}
+	sum.Rows += e.Rows
+	j.v.Rows += e.Rows
+}
+
+func (j *judge) sum(tier string) *TierSum {
+	if j.tiers[tier] == nil { // a tier that the spec has lost since
+		j.tiers[tier] = &TierSum{Tier: tier}
+		j.run.Tiers = append(j.run.Tiers, tier)
+	}
+	return j.tiers[tier]
+}
+
+// children calls each for every child of every recorded list.
+func (j *judge) children(ctx context.Context, each func(fanout.Task) error) error {
+	counts := map[chunkKey]bool{}
+	err := j.store.Lists(ctx, j.run.ID, func(l fanout.Listed) error {
+		if l.Children > 0 {
+			counts[chunkKey{l.Task, l.Fetch, l.Chunk}] = true
+		}
+		return nil
+	})
+	if err != nil {
+		return wrap(err, "reading the lists of run "+j.run.ID)
+	}
+	for i, tier := range j.run.Tiers[:max(len(j.run.Tiers)-1, 0)] {
+		below := j.run.Tiers[i+1]
+		err := j.landing.Records(ctx, j.run.ID, tier, func(r *fanout.Record) error {
+			k := chunkKey{r.Task.ID, r.Fetch, r.Chunk}
+			if r.Kind != "list" || !counts[k] {
+				return nil
+			}
+			delete(counts, k)
+			for _, n := range r.Children {
+				if err := each(r.Task.Child(below, n)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if len(counts) > 0 {
+		return fmt.Errorf("run %s: the landing has lost the children of %d recorded lists", j.run.ID, len(counts))
+	}
+	return nil
+}
+
+type chunkKey struct {
+	task, fetch string
+	chunk       int
+}
+
+// Name is a task as people read it: its tier and its key path.
+func Name(t fanout.Task) string {
+	return t.Tier + " " + cmp.Or(strings.Join(t.Path, " / "), "(root)")
+}
+
+func wrap(err error, doing string) error {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return err
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}
