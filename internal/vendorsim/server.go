@@ -1,0 +1,416 @@
+package vendorsim
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Config is what a simulated vendor is like.
+type Config struct {
+	Tree    Tree
+	Token   string // bearer token; empty: none is asked for
+	Limits  []Limit
+	Latency time.Duration
+}
+
+// Sim is a simulated vendor. It is safe for concurrent use.
+type Sim struct {
+	Count
+	cfg Config
+
+	judging sync.Mutex
+	judges  []*judge
+
+	mu      sync.Mutex
+	trouble Trouble
+	until   time.Time
+	well    chan struct{}  // closed when the trouble is over
+	fetches map[string]int // of lists that change
+	refuse  func(bool)     // takes the listener away and back; nil: there is none
+}
+
+// New makes a simulated vendor.
+func New(cfg Config) *Sim {
+	s := &Sim{cfg: cfg, well: make(chan struct{}), fetches: map[string]int{}}
+	s.byPath = map[string]int{}
+	for _, l := range cfg.Limits {
+		s.judges = append(s.judges, &judge{Limit: l})
+	}
+	return s
+}
+
+// Misbehave changes how the vendor misbehaves. The zero Trouble ends it.
+func (s *Sim) Misbehave(t Trouble) error {
+	if err := t.Check(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	close(s.well)
+	s.well = make(chan struct{})
+	s.trouble, s.until = t, time.Time{}
+	if t.For > 0 {
+		s.until = time.Now().Add(time.Duration(t.For))
+		well := s.well
+		time.AfterFunc(time.Duration(t.For), func() {
+			s.mu.Lock()
+			current := s.well == well
+			s.mu.Unlock()
+			if current {
+				_ = s.Misbehave(Trouble{}) // no trouble is always right
+			}
+		})
+	}
+	refuse := s.refuse
+	s.mu.Unlock()
+	if refuse != nil {
+		refuse(t.Down == "refused")
+	}
+	return nil
+}
+
+// now is the present trouble, and a channel that is closed when it changes.
+func (s *Sim) now() (Trouble, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.trouble, s.well
+}
+
+// ServeHTTP implements http.Handler. What is under /sim/ steers the vendor and
+// is not counted: GET /sim/stats, POST /sim/misbehave with a Trouble.
+func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(r.URL.Path, "/sim/") {
+		s.steer(w, r)
+		return
+	}
+	arrived := time.Now()
+	s.arrive(arrived)
+	defer s.leave()
+	trouble, well := s.now()
+	switch trouble.Down {
+	case "503":
+		s.fail(w, http.StatusServiceUnavailable, "down for maintenance")
+		return
+	case "hanging", "refused":
+		select {
+		case <-well:
+		case <-r.Context().Done():
+		}
+		s.count(func() { s.failed++ })
+		panic(http.ErrAbortHandler) // the connection ends without an answer
+	}
+	if !sleep(r.Context(), s.cfg.Latency+time.Duration(trouble.Slow)) {
+		return
+	}
+	if s.cfg.Token != "" && r.Header.Get("Authorization") != "Bearer "+s.cfg.Token {
+		writeError(w, http.StatusUnauthorized, "who are you?")
+		return
+	}
+	if wait, ok := s.admit(arrived); !ok || trouble.Throttle {
+		s.count(func() { s.refused++ })
+		w.Header().Set("Retry-After", strconv.Itoa(max(1, int((wait+time.Second-1)/time.Second))))
+		writeError(w, http.StatusTooManyRequests, "too many requests")
+		return
+	}
+	if trouble.Errors > rand.Float64() {
+		s.fail(w, http.StatusInternalServerError, "internal error")
+		return
+	}
+	s.answer(w, r, trouble)
+}
+
+// admit asks every limit; a call counts in all or in none.
+func (s *Sim) admit(at time.Time) (wait time.Duration, ok bool) {
+	s.judging.Lock()
+	defer s.judging.Unlock()
+	saved := make([]judge, len(s.judges))
+	for i, j := range s.judges {
+		saved[i] = *j
+		if good, w := j.admit(at); !good {
+			for k := range i {
+				*s.judges[k] = saved[k]
+			}
+			return w, false
+		}
+	}
+	return 0, true
+}
+
+func (s *Sim) arrive(at time.Time) {
+	s.count(func() {
+		s.arrivals = append(s.arrivals, at)
+		s.flying++
+		s.peak = max(s.peak, s.flying)
+	})
+}
+
+func (s *Sim) leave() { s.count(func() { s.flying-- }) }
+
+func (s *Sim) count(f func()) {
+	s.Count.mu.Lock()
+	defer s.Count.mu.Unlock()
+	f()
+}
+
+func (s *Sim) fail(w http.ResponseWriter, status int, text string) {
+	s.count(func() { s.failed++ })
+	writeError(w, status, text)
+}
+
+func writeError(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	fmt.Fprintf(w, `{"error":%q}`, text)
+}
+
+// answer finds what was asked for and sends it, perhaps badly.
+func (s *Sim) answer(w http.ResponseWriter, r *http.Request, trouble Trouble) {
+	body, ok := s.find(r, trouble.Changing)
+	if !ok {
+		writeError(w, http.StatusNotFound, "no such thing")
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	switch {
+	case trouble.Malformed > rand.Float64():
+		s.count(func() { s.failed++ })
+		body = append([]byte("<oops>"), body...)
+	case trouble.Cut > rand.Float64():
+		s.count(func() { s.failed++ })
+		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+		w.Write(body[:len(body)/2])
+		panic(http.ErrAbortHandler)
+	default:
+		s.count(func() { s.byPath[r.URL.RequestURI()]++ })
+	}
+	w.Write(body)
+}
+
+// find is the content at a path.
+func (s *Sim) find(r *http.Request, changing bool) ([]byte, bool) {
+	parts := strings.Split(strings.TrimPrefix(r.URL.EscapedPath(), "/v1/"), "/")
+	for i, p := range parts {
+		raw, err := url.PathUnescape(p)
+		if err != nil {
+			return nil, false
+		}
+		parts[i] = raw
+	}
+	t, q := s.cfg.Tree, r.URL.Query()
+	switch {
+	case len(parts) == 1 && parts[0] == "groups":
+		return page(q, t.Groups, func(i int) string { return fmt.Sprintf(`{"id":%q,"name":"group %d"}`, groupID(i), i+1) }), true
+	case len(parts) == 3 && parts[0] == "groups" && parts[2] == "devices":
+		var i int
+		if _, err := fmt.Sscanf(parts[1], "g%d", &i); err != nil || groupID(i-1) != parts[1] || i > t.Groups {
+			return nil, false
+		}
+		ids := t.devicesOf(i - 1)
+		if changing {
+			ids = s.change(r.URL.Path, ids)
+		}
+		return page(q, len(ids), func(i int) string { return fmt.Sprintf(`{"id":%s,"name":"device %d"}`, deviceID(ids[i]), ids[i]+1) }), true
+	case len(parts) == 3 && parts[0] == "devices" && parts[2] == "datagroups":
+		d, ok := deviceIndex(parts[1])
+		if !ok || d >= t.Devices {
+			return nil, false
+		}
+		n := t.datagroupsOf(d)
+		var b bytes.Buffer
+		b.WriteString(`{"data":[`)
+		for i := range n {
+			if i > 0 {
+				b.WriteByte(',')
+			}
+			fmt.Fprintf(&b, `{"id":%s,"kind":%q}`, quote(datagroupID(i)), kinds[i%len(kinds)])
+		}
+		b.WriteString(`],"next":null}`)
+		return b.Bytes(), true
+	case len(parts) == 5 && parts[0] == "devices" && parts[2] == "datagroups" && parts[4] == "data":
+		return s.data(parts[1], parts[3], q)
+	}
+	return nil, false
+}
+
+// change makes a list differ from its last fetch: another order, and every
+// other time without its last entry.
+func (s *Sim) change(path string, ids []int) []int {
+	s.mu.Lock()
+	s.fetches[path]++
+	n := s.fetches[path]
+	s.mu.Unlock()
+	ids = slices.Clone(ids)
+	slices.Reverse(ids[:len(ids)*n/(n+1)])
+	if n%2 == 0 && len(ids) > 1 {
+		ids = ids[:len(ids)-1]
+	}
+	return ids
+}
+
+func (s *Sim) data(device, datagroup string, q url.Values) ([]byte, bool) {
+	d, ok := deviceIndex(device)
+	var g int
+	if _, err := fmt.Sscanf(datagroup, "dg/%d", &g); err != nil || !ok || d >= s.cfg.Tree.Devices || datagroupID(g-1) != datagroup || g > s.cfg.Tree.datagroupsOf(d) {
+		return nil, false
+	}
+	from, errF := strconv.ParseInt(q.Get("from"), 10, 64)
+	to, errT := strconv.ParseInt(q.Get("to"), 10, 64)
+	if errF != nil || errT != nil || q.Get("kind") != kinds[(g-1)%len(kinds)] {
+		return nil, false
+	}
+	var times, values bytes.Buffer
+	for i, r := range s.cfg.Tree.rows(d, g-1, from, to) {
+		if i > 0 {
+			times.WriteByte(',')
+			values.WriteByte(',')
+		}
+		fmt.Fprint(&times, r.Time)
+		fmt.Fprintf(&values, "[%s,%s]", r.Percent, r.Bytes)
+	}
+	return fmt.Appendf(nil, `{"points":["percent","bytes"],"times":[%s],"values":[%s]}`, times.String(), values.String()), true
+}
+
+// page is {"items": [...], "total": n} for offset and size.
+func page(q url.Values, n int, item func(int) string) []byte {
+	offset, _ := strconv.Atoi(q.Get("offset"))
+	size, err := strconv.Atoi(q.Get("size"))
+	if err != nil || size > 1000 || size < 1 {
+		size = 1000
+	}
+	var b bytes.Buffer
+	b.WriteString(`{"items":[`)
+	for i := max(offset, 0); i < min(n, offset+size); i++ {
+		if i > offset {
+			b.WriteByte(',')
+		}
+		b.WriteString(item(i))
+	}
+	fmt.Fprintf(&b, `],"total":%d}`, n)
+	return b.Bytes()
+}
+
+func quote(s string) string {
+	b, _ := json.Marshal(s) // a string is always JSON
+	return string(b)
+}
+
+// steer serves /sim/.
+func (s *Sim) steer(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	switch {
+	case r.URL.Path == "/sim/stats" && r.Method == http.MethodGet:
+		json.NewEncoder(w).Encode(s.Stats())
+	case r.URL.Path == "/sim/misbehave" && r.Method == http.MethodPost:
+		var t Trouble
+		dec := json.NewDecoder(r.Body)
+		dec.DisallowUnknownFields()
+		err := dec.Decode(&t)
+		if err == nil {
+			err = s.Misbehave(t)
+		}
+		if err != nil {
+			writeError(w, http.StatusBadRequest, err.Error())
+			return
+		}
+		json.NewEncoder(w).Encode(t)
+	default:
+		writeError(w, http.StatusNotFound, "GET /sim/stats or POST /sim/misbehave")
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d <= 0 {
+		return ctx.Err() == nil
+	}
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// Server is a Sim that listens.
+type Server struct {
+	*Sim
+	URL string
+
+	addr   string
+	mu     sync.Mutex
+	http   *http.Server
+	served sync.WaitGroup
+	closed bool
+}
+
+// Serve makes a simulated vendor listen at addr (host:port; port 0: any free
+// one). Close it.
+func Serve(addr string, cfg Config) (*Server, error) {
+	s := &Server{Sim: New(cfg)}
+	s.Sim.refuse = s.refuseConnections
+	if err := s.listen(addr); err != nil {
+		return nil, err
+	}
+	s.URL = "http://" + s.addr
+	return s, nil
+}
+
+func (s *Server) listen(addr string) error {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return fmt.Errorf("the simulated vendor cannot listen: %w", err)
+	}
+	s.addr = l.Addr().String()
+	srv := &http.Server{Handler: s.Sim, ReadHeaderTimeout: 10 * time.Second}
+	s.http = srv
+	s.served.Go(func() { _ = srv.Serve(l) }) // ends with ErrServerClosed
+	return nil
+}
+
+// refuseConnections closes the port and all connections, or opens it again.
+func (s *Server) refuseConnections(refuse bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || refuse == (s.http == nil) {
+		return
+	}
+	if refuse {
+		s.http.Close()
+		s.http = nil
+		return
+	}
+	for range 100 { // the port may be taken for a moment
+		if s.listen(s.addr) == nil {
+			return
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// Close ends the server and waits for it.
+func (s *Server) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	var err error
+	if s.http != nil {
+		err = s.http.Close()
+	}
+	s.mu.Unlock()
+	s.served.Wait()
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,9 @@
+// Package vendors holds the specs that ship.
+package vendors
+
+import "embed"
+
+// Specs are the shipped specs, NAME.yaml each.
+//
+//go:embed *.yaml
+var Specs embed.FS
