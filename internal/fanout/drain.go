@@ -181,18 +181,27 @@ func (d *drain) await(longest time.Duration) bool {
 // dispatch asks the ledger about every delivery, in one read, before a permit
 // is spent on any.
 func (d *drain) dispatch(batch []Delivery, asked time.Time) {
-	ctxs := make([]context.Context, len(batch))
-	tasks := make([]Task, len(batch))
-	for i, del := range batch {
-		ctxs[i] = d.hearts.keep(d.hard, del.Receipt, asked)
-		tasks[i] = del.Task
+	kept := batch[:0]
+	var ctxs []context.Context
+	var tasks []Task
+	for _, del := range batch {
+		ctx, ok := d.hearts.keep(d.hard, del, asked)
+		if !ok { // a second copy of what is in hand: by the time it comes back, that has ended
+			d.giveBack(del, d.Visibility/2, Returned)
+			continue
+		}
+		kept, ctxs, tasks = append(kept, del), append(ctxs, ctx), append(tasks, del.Task)
+	}
+	batch = kept
+	if len(batch) == 0 {
+		return
 	}
 	stands, err := d.Ledger.Look(d.hard, tasks)
 	if err != nil {
 		for _, del := range batch {
 			d.giveBack(del, time.Second, Returned)
 		}
-		d.storeFailed(asked, "asking the ledger where tasks stand", err)
+		d.storeFailed(time.Now(), "asking the ledger where tasks stand", err)
 		return
 	}
 	var over []Delivery

@@ -16,19 +16,21 @@ type hearts struct {
 	queue      Queue
 	visibility time.Duration
 
-	mu   sync.Mutex
-	held map[Receipt]*beat
+	mu    sync.Mutex
+	held  map[Receipt]*beat
+	tasks map[string]Receipt // by task ID: what is held of it
 
-	beating sync.Mutex // held while an extension is under way
+	beating chan struct{} // holds a token while an extension is under way
 }
 
 type beat struct {
+	task        string
 	hiddenUntil time.Time
 	lost        context.CancelCauseFunc
 }
 
 func newHearts(q Queue, visibility time.Duration) *hearts {
-	return &hearts{queue: q, visibility: visibility, held: make(map[Receipt]*beat)}
+	return &hearts{queue: q, visibility: visibility, held: make(map[Receipt]*beat), tasks: make(map[string]Receipt), beating: make(chan struct{}, 1)}
 }
 
 // run beats until ctx ends.
@@ -46,27 +48,38 @@ func (h *hearts) run(ctx context.Context) {
 }
 
 // keep starts to keep a delivery that was received after asked. The returned
-// context ends when it is lost, let go, or ctx ends.
-func (h *hearts) keep(ctx context.Context, r Receipt, asked time.Time) context.Context {
-	ctx, cancel := context.WithCancelCause(ctx)
+// context ends when it is lost, let go, or ctx ends. A second delivery of a task
+// that is held already is not kept: ok is false.
+func (h *hearts) keep(ctx context.Context, d Delivery, asked time.Time) (_ context.Context, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.held[r] = &beat{hiddenUntil: asked.Add(h.visibility), lost: cancel}
-	return ctx
+	if _, held := h.tasks[d.Task.ID]; held {
+		return nil, false
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	h.held[d.Receipt] = &beat{task: d.Task.ID, hiddenUntil: asked.Add(h.visibility), lost: cancel}
+	h.tasks[d.Task.ID] = d.Receipt
+	return ctx, true
+}
+
+// drop ends the keeping of a delivery for a reason; nil: its work is done.
+func (h *hearts) drop(r Receipt, why error) {
+	if b := h.held[r]; b != nil {
+		b.lost(why)
+		delete(h.held, r)
+		delete(h.tasks, b.task)
+	}
 }
 
 // letGo stops keeping deliveries, before the last queue call about them: when
 // it returns, no heartbeat for them is under way or will follow.
 func (h *hearts) letGo(rs ...Receipt) {
-	h.beating.Lock()
-	defer h.beating.Unlock()
+	h.beating <- struct{}{}
+	defer func() { <-h.beating }()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, r := range rs {
-		if b := h.held[r]; b != nil {
-			b.lost(nil)
-			delete(h.held, r)
-		}
+		h.drop(r, nil)
 	}
 }
 
@@ -79,8 +92,8 @@ func (h *hearts) holds(r Receipt) bool {
 }
 
 func (h *hearts) once(ctx context.Context) {
-	h.beating.Lock()
-	defer h.beating.Unlock()
+	h.beating <- struct{}{}
+	defer func() { <-h.beating }()
 	now := time.Now()
 	due := h.due(now)
 	if len(due) == 0 {
@@ -109,8 +122,7 @@ func (h *hearts) due(now time.Time) (due []Hide) {
 	for r, b := range h.held {
 		switch left := b.hiddenUntil.Sub(now); {
 		case left <= 0:
-			b.lost(ErrReceiptLost)
-			delete(h.held, r)
+			h.drop(r, ErrReceiptLost)
 		case left <= h.visibility/3:
 			due = append(due, Hide{Receipt: r, For: h.visibility})
 		}
@@ -122,9 +134,6 @@ func (h *hearts) lose(rs ...Receipt) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, r := range rs {
-		if b := h.held[r]; b != nil {
-			b.lost(ErrReceiptLost)
-			delete(h.held, r)
-		}
+		h.drop(r, ErrReceiptLost)
 	}
 }

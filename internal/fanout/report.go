@@ -77,3 +77,24 @@ func (m *Meter) setTrouble(s string) {
 	defer m.mu.Unlock()
 	m.trouble = s
 }
+
+// Add adds what another report counts.
+func (r *Report) Add(o Report) {
+	if r.Outcomes == nil {
+		r.Outcomes, r.Failed = map[Outcome]int{}, map[Class]int{}
+	}
+	for k, n := range o.Outcomes {
+		r.Outcomes[k] += n
+	}
+	for k, n := range o.Failed {
+		r.Failed[k] += n
+	}
+	r.Calls += o.Calls
+	r.Probes += o.Probes
+	r.Pages += o.Pages
+	r.Rows += o.Rows
+	r.Children += o.Children
+	r.Objects += o.Objects
+	r.Permits += o.Permits
+	r.Vendor += o.Vendor
+}

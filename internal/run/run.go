@@ -30,7 +30,7 @@ type Run struct {
 	Opened   time.Time     `json:"opened"`
 	State    State         `json:"state"`
 	Closed   time.Time     `json:"closed,omitzero"`
-	Verdict  *Verdict      `json:"verdict,omitempty"` // the last one computed
+	Verdict  *Verdict      `json:"verdict,omitempty"`  // the last one computed
 	Previous string        `json:"previous,omitempty"` // the run of this vendor that was seeded before it
 }
 

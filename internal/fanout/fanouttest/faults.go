@@ -18,6 +18,8 @@ var ErrInjected = errors.New("injected fault")
 type Faults struct {
 	// Fail decides about the n-th operation (0, 1, ...) named op.
 	Fail func(n int, op string) Fault
+	// Stall, if set, may hold an operation up before it is done.
+	Stall func(op string)
 
 	mu  sync.Mutex
 	n   int
@@ -37,6 +39,9 @@ const (
 func (f *Faults) Do(op string, do func() error) error {
 	if f == nil {
 		return do()
+	}
+	if f.Stall != nil {
+		f.Stall(op)
 	}
 	f.mu.Lock()
 	n := f.n

@@ -1,0 +1,349 @@
+package vendorapi
+
+import (
+	"bytes"
+	"cmp"
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/sluicehq/sluice/internal/fanout"
+)
+
+// status judges an answer that is no 2xx.
+func (x *exchange) status(resp *http.Response) error {
+	x.quote(resp)
+	code := resp.StatusCode
+	if x.parent.Err() != nil {
+		return context.Cause(x.parent)
+	}
+	with := func(err error) error {
+		var ce *fanout.CallError
+		if errors.As(err, &ce) {
+			ce.RetryAfter = retryAfter(resp.Header, time.Now())
+		}
+		return err
+	}
+	text := cmp.Or(http.StatusText(code), "an unknown status")
+	switch {
+	case slices.Contains(x.client.plan.spec.throttled, code):
+		return with(x.fail(fanout.Throttled, code, fmt.Errorf("the vendor says slow down (%s)", text)))
+	case code >= 500 || code == http.StatusRequestTimeout:
+		return with(x.fail(fanout.Unavailable, code, fmt.Errorf("the vendor has trouble (%s)", text)))
+	case code == http.StatusNotFound || code == http.StatusGone:
+		return x.fail(fanout.Missing, code, errors.New("the vendor does not have it"))
+	case code == http.StatusUnauthorized || code == http.StatusForbidden:
+		return x.refused(code, text)
+	case code >= 300 && code < 400:
+		return x.fail(fanout.Rejected, code, errors.New(redirect(x.call.plan.base, resp.Header.Get("Location"))))
+	}
+	return x.fail(fanout.Rejected, code, fmt.Errorf("the vendor rejects the request (%s)", text))
+}
+
+func redirect(base *url.URL, location string) string {
+	to, err := base.Parse(location)
+	if err != nil || location == "" {
+		return "the vendor redirects to nowhere that can be read; redirects are not followed"
+	}
+	return fmt.Sprintf("the vendor redirects to host %s; redirects are not followed: if it moved, change base_url", to.Host)
+}
+
+// refused looks once whether the operator has put other credentials in place.
+func (x *exchange) refused(code int, text string) error {
+	renewed, err := x.client.renew(x.held)
+	switch {
+	case err != nil:
+		return x.fail(fanout.Refused, code, fmt.Errorf("the credentials were refused (%s), and reading them again failed: %w", text, err))
+	case renewed:
+		return x.fail(fanout.Bad, code, fmt.Errorf("the credentials were refused (%s), and have been renewed since", text))
+	case len(x.held.values) == 0 && x.held.auth == "":
+		return x.fail(fanout.Refused, code, fmt.Errorf("the vendor wants credentials (%s), and the spec has no auth", text))
+	}
+	return x.fail(fanout.Refused, code, fmt.Errorf("the credentials were refused (%s)", text))
+}
+
+// quote keeps the beginning of an error's body.
+func (x *exchange) quote(resp *http.Response) {
+	x.watch.reading()
+	var r io.Reader = &idleReader{resp.Body, x.watch}
+	if strings.EqualFold(resp.Header.Get("Content-Encoding"), "gzip") {
+		z, err := gzip.NewReader(r)
+		if err != nil {
+			return
+		}
+		r = z
+	}
+	n := x.client.plan.Bounds.Excerpt + x.held.mask.longest()
+	head, err := io.ReadAll(io.LimitReader(r, int64(n)))
+	x.setExcerpt(head, err == nil && len(head) == n)
+	if err == nil { // a little more, so that the connection can be kept
+		_, _ = io.CopyN(io.Discard, r, 16<<10)
+	}
+}
+
+func (x *exchange) setExcerpt(head []byte, cut bool) {
+	n := x.client.plan.Bounds.Excerpt
+	m := x.client.held.Load().mask
+	if most := n + m.longest(); len(head) > most {
+		head, cut = head[:most], true
+	}
+	x.excerpt = m.excerpt(string(head), n, cut)
+}
+
+const maxRetryAfter = time.Hour // what is longer is a mistake, or an operator's business
+
+// retryAfter reads the header of that name: seconds, with or without a
+// fraction, or a date, which is read by the vendor's own clock if it shows it.
+func retryAfter(h http.Header, now time.Time) time.Duration {
+	v := strings.TrimSpace(h.Get("Retry-After"))
+	if s, err := strconv.ParseFloat(v, 64); err == nil {
+		switch {
+		case math.IsNaN(s) || s <= 0:
+			return 0
+		case s >= maxRetryAfter.Seconds():
+			return maxRetryAfter
+		}
+		return time.Duration(s * float64(time.Second))
+	}
+	at, err := http.ParseTime(v)
+	if err != nil {
+		return 0
+	}
+	if date, err := http.ParseTime(h.Get("Date")); err == nil {
+		now = date
+	}
+	return min(max(at.Sub(now), 0), maxRetryAfter)
+}
+
+// answer reads and judges a 2xx.
+func (x *exchange) answer(resp *http.Response) (page fanout.Page, err error) {
+	mem := &reservation{b: x.client.budget}
+	defer func() {
+		if err != nil {
+			mem.release()
+		}
+	}()
+	body, err := x.read(resp, mem)
+	if err != nil {
+		return page, err
+	}
+	x.watch.waiting()
+	if class, err := judge(body); err != nil {
+		x.setExcerpt(body, false)
+		return page, x.fail(class, resp.StatusCode, err)
+	}
+	t, class, err := x.take(body)
+	if err != nil {
+		if x.parent.Err() != nil {
+			return page, context.Cause(x.parent)
+		}
+		x.setExcerpt(body, false)
+		return page, x.fail(class, resp.StatusCode, err)
+	}
+	page = fanout.Page{Status: resp.StatusCode, Body: body, Children: t.children, Rows: t.rows, Rejects: t.rejects, Release: mem.release}
+	if t.more {
+		page.Next = t.next.encode()
+	}
+	return page, nil
+}
+
+// judge tells a JSON text from what vendors send instead, before it is parsed.
+func judge(body []byte) (fanout.Class, error) {
+	text := bytes.TrimSpace(body)
+	switch {
+	case len(text) == 0:
+		return fanout.Bad, errors.New("the answer is empty")
+	case text[0] == '<':
+		return fanout.Bad, errors.New("the answer is a page of HTML or XML, not JSON")
+	case !utf8.Valid(text):
+		return fanout.Bad, errors.New("the answer is not UTF-8, as JSON is")
+	case tooDeep(text):
+		return fanout.Broken, fmt.Errorf("the answer is nested deeper than %d", maxDepth)
+	}
+	return "", nil
+}
+
+// maxTake bounds the time that a spec's queries may take on one answer.
+const maxTake = 30 * time.Second
+
+// take parses the body and takes it apart.
+func (x *exchange) take(body []byte) (taken, fanout.Class, error) {
+	ctx, cancel := context.WithTimeoutCause(x.parent, maxTake, fmt.Errorf("the spec's queries took longer than %s", maxTake))
+	defer cancel()
+	if len(body) > midBody {
+		select {
+		case x.client.large <- struct{}{}:
+			defer func() { <-x.client.large }()
+		case <-x.parent.Done():
+			return taken{}, fanout.Broken, context.Cause(x.parent)
+		}
+	}
+	tree, err := parseJSON(body)
+	if err != nil {
+		return taken{}, fanout.Bad, fmt.Errorf("malformed JSON: %w", err)
+	}
+	sum := sha256.Sum256(body)
+	t, err := x.call.take(ctx, tree, base64.RawURLEncoding.EncodeToString(sum[:12]))
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return t, fanout.Broken, err
+}
+
+var errTooLong = errors.New("too long")
+
+// read reads the whole body, decompressed, into memory that is reserved first.
+func (x *exchange) read(resp *http.Response, mem *reservation) ([]byte, error) {
+	x.watch.reading()
+	raw := &idleReader{resp.Body, x.watch}
+	var r io.Reader = raw
+	length := resp.ContentLength
+	switch enc := strings.ToLower(resp.Header.Get("Content-Encoding")); enc {
+	case "", "identity":
+	case "gzip", "x-gzip":
+		z, err := unzip(raw)
+		if err != nil {
+			return nil, x.noAnswer(resp.StatusCode, err)
+		}
+		defer zippers.Put(z)
+		r, length = z, -1
+	default:
+		return nil, x.fail(fanout.Bad, resp.StatusCode, fmt.Errorf("the answer is encoded as %q, which was not asked for", clip(enc, 40)))
+	}
+	body, err := x.readAll(r, length, mem)
+	switch {
+	case errors.Is(err, errTooLong):
+		x.setExcerpt(body, true)
+		return nil, x.fail(fanout.Broken, resp.StatusCode, fmt.Errorf("the answer has more than the bound of %d bytes", x.client.plan.Bounds.Bytes))
+	case err != nil:
+		x.setExcerpt(body, true)
+		return nil, x.noAnswer(resp.StatusCode, err)
+	}
+	mem.shrink(len(body))
+	return bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")), nil
+}
+
+// readAll reads r to its end. Of a known length it reserves just that; else it
+// goes from stage to stage.
+func (x *exchange) readAll(r io.Reader, length int64, mem *reservation) ([]byte, error) {
+	limit := x.client.plan.Bounds.Bytes
+	if length > int64(limit) {
+		return nil, errTooLong
+	}
+	var buf []byte
+	covered := 0
+	for {
+		if len(buf) == covered {
+			if covered == limit || covered > 0 && length > 0 {
+				return x.atEnd(r, buf)
+			}
+			want := int(length)
+			if length <= 0 {
+				want = nextEdge(mem.b.edges[:], covered)
+			}
+			var err error
+			if covered, err = x.reserve(mem, want); err != nil {
+				return buf, err
+			}
+		}
+		buf = roomier(buf, covered, length)
+		n, err := r.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		if errors.Is(err, io.EOF) {
+			return fit(buf), nil
+		}
+		if err != nil {
+			return buf, err
+		}
+	}
+}
+
+func nextEdge(edges []int, covered int) int {
+	for _, e := range edges {
+		if e > covered {
+			return e
+		}
+	}
+	return covered
+}
+
+// atEnd makes sure that nothing follows a body that has reached its length or
+// the bound.
+func (x *exchange) atEnd(r io.Reader, buf []byte) ([]byte, error) {
+	var one [1]byte
+	for {
+		n, err := r.Read(one[:])
+		switch {
+		case n > 0:
+			return buf, errTooLong
+		case errors.Is(err, io.EOF):
+			return fit(buf), nil
+		case err != nil:
+			return buf, err
+		}
+	}
+}
+
+// roomier gives buf more capacity when it is full, but none above covered.
+func roomier(buf []byte, covered int, length int64) []byte {
+	if len(buf) < cap(buf) {
+		return buf
+	}
+	want := max(4<<10, 4*cap(buf))
+	if buf == nil && length > 0 {
+		want = int(length)
+	}
+	return append(make([]byte, 0, min(want, covered)), buf...)
+}
+
+// fit drops capacity that the body does not need: it may be held for seconds.
+func fit(buf []byte) []byte {
+	if cap(buf)-len(buf) <= len(buf)/4+512 {
+		return buf
+	}
+	return bytes.Clone(buf)
+}
+
+// reserve waits for memory; meanwhile it is not the vendor that is slow.
+func (x *exchange) reserve(mem *reservation, n int) (int, error) {
+	x.watch.waiting()
+	covered, err := mem.grow(x.watch.ctx, n)
+	x.watch.reading()
+	return covered, err
+}
+
+// idleReader restarts the idle clock with each piece of the body.
+type idleReader struct {
+	r io.Reader
+	w *watch
+}
+
+func (i *idleReader) Read(p []byte) (int, error) {
+	n, err := i.r.Read(p)
+	if n > 0 {
+		i.w.reading()
+	}
+	return n, err
+}
+
+var zippers sync.Pool // of *gzip.Reader: each is 40 KB
+
+func unzip(r io.Reader) (*gzip.Reader, error) {
+	if z, ok := zippers.Get().(*gzip.Reader); ok {
+		return z, z.Reset(r)
+	}
+	return gzip.NewReader(r)
+}

@@ -1,0 +1,191 @@
+package vendorapi
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"math"
+	"math/big"
+	"regexp"
+	"slices"
+
+	"github.com/itchyny/gojq"
+)
+
+// query is a compiled jq program. It is safe for concurrent use. It sees its
+// input and the variables of the call, and nothing else: no environment, no
+// files, no other input (gojq gives none of them unless asked to).
+//
+// Numbers keep their digits: gojq hands a json.Number on as it is, and turns
+// it into an int, a float64 or a *big.Int only when it is calculated with.
+type query struct {
+	code *gojq.Code
+	vars []string // names without $, in the order that code wants them
+	what string   // the spec's field, for errors
+}
+
+var jqVariable = regexp.MustCompile(`\$([A-Za-z_][A-Za-z0-9_]*)`)
+
+// compileJQ compiles src, which may use the variables in known.
+func compileJQ(what, src string, known func(name string) bool) (*query, error) {
+	parsed, err := gojq.Parse(src)
+	if err != nil {
+		return nil, fmt.Errorf("jq: %w", err)
+	}
+	q := &query{what: what}
+	var names []string
+	for _, m := range jqVariable.FindAllStringSubmatch(src, -1) {
+		if known(m[1]) && !slices.Contains(q.vars, m[1]) {
+			q.vars = append(q.vars, m[1])
+			names = append(names, "$"+m[1])
+		}
+	}
+	q.code, err = gojq.Compile(parsed, gojq.WithVariables(names))
+	if err != nil {
+		return nil, fmt.Errorf("jq: %w", err)
+	}
+	return q, nil
+}
+
+// errJQ marks what a query says about an answer, apart from ctx's end.
+type errJQ struct {
+	what string
+	err  error
+}
+
+func (e *errJQ) Error() string { return e.what + ": " + clip(e.err.Error(), 300) }
+func (e *errJQ) Unwrap() error { return e.err }
+
+// run yields what the query makes of v, until the first error.
+func (q *query) run(ctx context.Context, v any, vars func(name string) (any, error)) iter.Seq2[any, error] {
+	return func(yield func(any, error) bool) {
+		// A fault of the interpreter, met by whatever a vendor sent, is that
+		// answer's fault and must not take the worker with it.
+		inYield := false
+		defer func() {
+			if inYield {
+				return
+			}
+			if r := recover(); r != nil {
+				yield(nil, &errJQ{q.what, fmt.Errorf("the jq interpreter failed: %v", r)})
+			}
+		}()
+		args := make([]any, len(q.vars))
+		for i, n := range q.vars {
+			var err error
+			if args[i], err = vars(n); err != nil {
+				yield(nil, &errJQ{q.what, err})
+				return
+			}
+		}
+		results := q.code.RunWithContext(ctx, v, args...)
+		for {
+			out, ok := results.Next()
+			if !ok {
+				return
+			}
+			err, bad := out.(error)
+			inYield = true
+			if bad {
+				if ctx.Err() == nil {
+					err = &errJQ{q.what, err}
+				}
+				yield(nil, err)
+				return
+			}
+			if !yield(out, nil) {
+				return
+			}
+			inYield = false
+		}
+	}
+}
+
+// one gives the single value that the query must make of v.
+func (q *query) one(ctx context.Context, v any, vars func(name string) (any, error)) (any, error) {
+	var out any
+	n := 0
+	for x, err := range q.run(ctx, v, vars) {
+		if err != nil {
+			return nil, err
+		}
+		if n++; n > 1 {
+			return nil, &errJQ{q.what, errors.New("more than one value where one is expected")}
+		}
+		out = x
+	}
+	return out, nil // no value at all is null, as in jq's own // and ?
+}
+
+// digits is the exact text of a string or a number; ok tells whether v is one.
+func digits(v any) (s string, ok bool) {
+	switch v := v.(type) {
+	case string:
+		return v, true
+	case json.Number:
+		return v.String(), true
+	case int, *big.Int:
+		return exactJSON(v), true
+	case float64:
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return "", false
+		}
+		return exactJSON(v), true
+	}
+	return "", false
+}
+
+// exactJSON is v's compact JSON, with the digits that the vendor wrote.
+func exactJSON(v any) string {
+	b, err := gojq.Marshal(v)
+	if err != nil { // cannot be: v came from gojq or from parseJSON
+		return "null"
+	}
+	return string(b)
+}
+
+// parseJSON reads the one JSON text in body. Numbers stay as they are written.
+func parseJSON(body []byte) (any, error) {
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.UseNumber()
+	var v any
+	if err := dec.Decode(&v); err != nil {
+		if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+			return nil, errors.New("the JSON text is cut")
+		}
+		return nil, err
+	}
+	if rest := bytes.TrimSpace(body[dec.InputOffset():]); len(rest) > 0 {
+		return nil, fmt.Errorf("%d bytes follow the JSON text", len(rest))
+	}
+	return v, nil
+}
+
+// maxDepth bounds how deep an answer may be nested: decoder and interpreter
+// recurse.
+const maxDepth = 500
+
+// tooDeep tells whether a JSON text is nested deeper than maxDepth.
+func tooDeep(body []byte) bool {
+	depth, quoted := 0, false
+	for i := 0; i < len(body); i++ {
+		switch c := body[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			if depth++; depth > maxDepth {
+				return true
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return false
+}

@@ -1,0 +1,159 @@
+package vendorapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/sluicehq/sluice/internal/fanout"
+)
+
+// PreviewOptions bound a preview. The zero value is fine but for Permit.
+type PreviewOptions struct {
+	NodesPerTier int // nodes asked about in each tier; default 2
+	MaxCalls     int // calls in all; default 20
+	Show         int // children and rows that a step shows; default 3
+	// Permit waits for the right to make one call, as a governor gives it;
+	// release is called when the call is over. nil: no permit is needed.
+	Permit func(ctx context.Context) (release func(), err error)
+}
+
+// A PreviewStep is one call of a preview.
+type PreviewStep struct {
+	Tier     string
+	Request  string   // method and URL, secrets masked
+	Headers  []string // as sent, sorted, secrets masked
+	Status   int
+	Bytes    int // of the body, decompressed
+	Children []fanout.Node
+	Found    int // children in the answer, of which Children are the first
+	Rejects  int
+	Rows     []json.RawMessage
+	Took     int  // rows in the answer, of which Rows are the first
+	More     bool // the list has more pages
+	Err      error
+}
+
+// Preview walks a few nodes of each tier, one page each, from the root down,
+// and emits every call. Nothing is written anywhere. A failed call is emitted
+// and the walk goes on; Preview then returns the first failure. It ends early
+// when MaxCalls are made or the vendor refuses the credentials.
+func (c *Client) Preview(ctx context.Context, w fanout.Window, opt PreviewOptions, emit func(PreviewStep)) error {
+	opt.NodesPerTier, opt.MaxCalls, opt.Show = orDefault(opt.NodesPerTier, 2), orDefault(opt.MaxCalls, 20), orDefault(opt.Show, 3)
+	tasks := c.plan.Root("preview", w)
+	var first error
+	for calls := 0; len(tasks) > 0; {
+		var below []fanout.Task
+		for _, t := range tasks {
+			if calls == opt.MaxCalls {
+				return first
+			}
+			calls++
+			step, nodes, err := c.previewCall(ctx, t, opt)
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			var ce *fanout.CallError
+			if err != nil && !errors.As(err, &ce) {
+				return err // no permit: nothing was sent
+			}
+			emit(step)
+			if first == nil && err != nil {
+				first = err
+			}
+			if ce != nil && (ce.Class == fanout.Refused || ce.Class == fanout.Throttled) {
+				return err
+			}
+			if next := c.plan.Below(t.Tier); next != "" {
+				for _, n := range nodes[:min(len(nodes), opt.NodesPerTier)] {
+					below = append(below, t.Child(next, n))
+				}
+			}
+		}
+		tasks = below[:min(len(below), opt.NodesPerTier)]
+	}
+	return first
+}
+
+func orDefault(n, def int) int {
+	if n <= 0 {
+		return def
+	}
+	return n
+}
+
+// previewCall makes the first page's call of t under a permit.
+func (c *Client) previewCall(ctx context.Context, t fanout.Task, opt PreviewOptions) (PreviewStep, []fanout.Node, error) {
+	step := PreviewStep{Tier: t.Tier}
+	step.Request, step.Headers, step.Err = c.show(ctx, t)
+	if step.Err != nil {
+		return step, nil, step.Err
+	}
+	if opt.Permit != nil {
+		release, err := opt.Permit(ctx)
+		if err != nil {
+			return step, nil, fmt.Errorf("preview %s: %w", t.Tier, err)
+		}
+		defer release()
+	}
+	page, err := c.Call(ctx, t, "")
+	if err != nil {
+		var ce *fanout.CallError
+		if errors.As(err, &ce) {
+			step.Status = ce.Status
+		}
+		step.Err = err
+		return step, nil, err
+	}
+	defer page.Release()
+	m := c.held.Load().mask
+	step.Status, step.Bytes, step.Rejects = page.Status, len(page.Body), page.Rejects
+	step.Found, step.Took, step.More = len(page.Children), page.Rows, page.Next != ""
+	for _, n := range page.Children[:min(len(page.Children), opt.Show)] {
+		step.Children = append(step.Children, m.node(n))
+	}
+	for row, err := range c.plan.Rows(ctx, t, "", page.Body) {
+		if err != nil || len(step.Rows) == opt.Show {
+			break
+		}
+		step.Rows = append(step.Rows, json.RawMessage(m.text(string(row))))
+	}
+	return step, page.Children, nil
+}
+
+// show is the first page's request as it would be sent, masked.
+func (c *Client) show(ctx context.Context, t fanout.Task) (line string, headers []string, err error) {
+	x := &exchange{client: c, parent: ctx, held: c.held.Load(), request: "tier " + t.Tier, page: 1}
+	page, err := c.plan.call(t, "")
+	if err != nil {
+		return x.request, nil, x.fail(fanout.Broken, 0, err)
+	}
+	req, err := c.request(ctx, page, x.held)
+	if err != nil {
+		return x.request, nil, x.fail(fanout.Broken, 0, err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(req.Header)) {
+		for _, v := range req.Header[name] {
+			headers = append(headers, x.held.mask.text(name+": "+v))
+		}
+	}
+	return x.held.mask.text(requestLine(req.URL)), headers, nil
+}
+
+// node is n with secrets masked that a vendor put into it.
+func (m *masker) node(n fanout.Node) fanout.Node {
+	out := fanout.Node{}
+	for _, k := range n.Path {
+		out.Path = append(out.Path, m.text(k))
+	}
+	for name, raw := range n.Carry {
+		if out.Carry == nil {
+			out.Carry = make(map[string]json.RawMessage)
+		}
+		out.Carry[name] = json.RawMessage(m.text(string(raw)))
+	}
+	return out
+}

@@ -1,0 +1,128 @@
+package vendorapi
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// scope knows the variables that may be used in one place of a spec, and
+// remembers which of them are.
+type scope struct {
+	keys     []string // tiers above whose keys are known, in the order of a task's path
+	carries  []string // fields handed down
+	settings []string
+	with     []string
+	hidden   map[string]string // names that exist but may not be used here -> why
+	window   bool
+	slice    bool
+	secrets  bool
+	used     map[string]bool
+}
+
+var timeVariable = regexp.MustCompile(`^(window\.(?:from|to)|slice\.(?:from|to|end))\.(epoch|ms|rfc3339|date)$`)
+
+// reserved tells whether a name means something everywhere.
+func reserved(name string) bool {
+	return slices.Contains([]string{"window", "slice", "secret", "env"}, name)
+}
+
+// check says why a template may not use name, or notes that it does.
+func (s *scope) check(name string) error {
+	switch {
+	case slices.Contains(s.names(), name):
+	case strings.HasPrefix(name, "secret."):
+		if !secretName.MatchString(name[len("secret."):]) {
+			return fmt.Errorf("{%s}: a secret's name is like token (%s)", name, secretName)
+		}
+		if !s.secrets {
+			return fmt.Errorf("{%s}: secrets are for auth and headers only: anything else is logged and landed", name)
+		}
+	case s.window && timeVariable.MatchString(name):
+		if strings.HasPrefix(name, "slice.") && !s.slice {
+			return fmt.Errorf("{%s}: this tier has no pages: {slices: ...}", name)
+		}
+	default:
+		if why, ok := s.hidden[name]; ok {
+			return fmt.Errorf("{%s}: %s", name, why)
+		}
+		return fmt.Errorf("{%s}: unknown variable%s", name, didYouMean(name, s.all()))
+	}
+	s.used[name] = true
+	return nil
+}
+
+// names are the variables that the spec itself names.
+func (s *scope) names() []string {
+	return slices.Concat(s.keys, s.carries, s.settings, s.with)
+}
+
+func (s *scope) all() []string {
+	names := s.names()
+	if s.window {
+		names = append(names, "window.from.epoch", "window.to.epoch")
+	}
+	if s.slice {
+		names = append(names, "slice.from.epoch", "slice.to.epoch")
+	}
+	return names
+}
+
+// jqName is how a jq program writes a name: it knows no hyphens.
+func jqName(name string) string { return strings.ReplaceAll(name, "-", "_") }
+
+// jqKnown tells whether a jq program may use $name, and notes that it does.
+func (s *scope) jqKnown(name string) bool {
+	if name == "window" && s.window || name == "slice" && s.slice {
+		s.used[name] = true
+		return true
+	}
+	for _, n := range slices.Concat(s.keys, s.carries, s.settings) {
+		if jqName(n) == name {
+			s.used[n] = true
+			return true
+		}
+	}
+	return false
+}
+
+// plain checks a text with variables.
+func (d *decoder) plain(t text, sc *scope) plainTemplate {
+	p := parsePlain(t.s)
+	for _, n := range p.names() {
+		if err := sc.check(n); err != nil {
+			d.errorf(t.at, "%v", err)
+		}
+	}
+	return p
+}
+
+// jq compiles a query; nil stands for a field that is not given.
+func (d *decoder) jq(what string, t text, sc *scope) *query {
+	if !t.given() {
+		return nil
+	}
+	q, err := compileJQ(what, t.s, sc.jqKnown)
+	if err != nil {
+		d.errorf(t.at, "%s: %v%s", what, err, sc.hint(err))
+		return nil
+	}
+	return q
+}
+
+var undefinedVariable = regexp.MustCompile(`variable not defined: \$(\w+)`)
+
+// hint adds to a jq error why a variable is not there.
+func (s *scope) hint(err error) string {
+	m := undefinedVariable.FindStringSubmatch(err.Error())
+	if m == nil {
+		return ""
+	}
+	for name, why := range s.hidden {
+		if jqName(name) == m[1] {
+			return ": " + why
+		}
+	}
+	return ""
+}
