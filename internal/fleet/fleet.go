@@ -37,6 +37,7 @@ type Options struct {
 	Poll      time.Duration     // of the governor's item (50 ms)
 	Spread    time.Duration     // of clocks between machines (0: one machine)
 	Transport http.RoundTripper // nil: the network
+	Now       func() time.Time  // the governor's clock (time.Now)
 	Log       *slog.Logger
 }
 
@@ -142,7 +143,7 @@ func (f *Fleet) Workers(secrets vendorapi.Secrets, root fanout.Task, tiers ...st
 	}
 	g, err := governor.New(governor.Config{
 		Vendor: f.Plan.Name, Limits: f.limits, Store: f.backend.Governor(), Poll: f.opt.Poll, Spread: f.opt.Spread,
-		CallTimeout: f.Plan.Timeouts.Total, Log: f.opt.Log,
+		CallTimeout: f.Plan.Timeouts.Total, Now: f.opt.Now, Log: f.opt.Log,
 	})
 	if err != nil {
 		client.Close()

@@ -22,7 +22,7 @@ type secrets map[string]string
 func (s secrets) Secret(vendor, name string) (string, error) { return s[name], nil }
 
 // simFleet is a fleet on a fresh home for a simulated vendor.
-func simFleet(t *testing.T, sim *vendorsim.Server, home string) *fleet.Fleet {
+func simFleet(t *testing.T, sim *vendorsim.Server, home string, change ...func(*fleet.Options)) *fleet.Fleet {
 	t.Helper()
 	src, err := vendors.Specs.ReadFile("sim.yaml")
 	if err != nil {
@@ -41,10 +41,14 @@ func simFleet(t *testing.T, sim *vendorsim.Server, home string) *fleet.Fleet {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { h.Close() })
-	f, err := fleet.New(plan, h, fleet.Options{
+	opt := fleet.Options{
 		Engine: fanout.Config{Wait: true, LongPoll: time.Second},
 		Log:    slog.New(slog.NewTextHandler(t.Output(), nil)),
-	})
+	}
+	for _, c := range change {
+		c(&opt)
+	}
+	f, err := fleet.New(plan, h, opt)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -73,13 +73,14 @@ func (j *judge) admit(now time.Time) (ok bool, wait time.Duration) {
 
 // A Count is what the vendor saw.
 type Count struct {
-	mu       sync.Mutex
-	arrivals []time.Time
-	refused  int
-	flying   int
-	peak     int
-	byPath   map[string]int // answered with data, by path and query
-	failed   int            // answered badly on purpose
+	mu           sync.Mutex
+	arrivals     []time.Time
+	refused      int
+	firstRefused time.Time
+	flying       int
+	peak         int
+	byPath       map[string]int // answered with data, by path and query
+	failed       int            // answered badly on purpose
 }
 
 // Stats is a Count at one moment.
@@ -113,6 +114,13 @@ func (c *Count) Arrivals() []time.Time {
 	out := slices.Clone(c.arrivals)
 	slices.SortFunc(out, time.Time.Compare)
 	return out
+}
+
+// FirstRefused is when the first call was refused; zero: none was.
+func (c *Count) FirstRefused() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.firstRefused
 }
 
 // Stats sums up.

@@ -118,8 +118,12 @@ func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if wait, ok := s.admit(arrived); !ok || trouble.Throttle {
-		s.count(func() { s.refused++ })
-		w.Header().Set("Retry-After", strconv.Itoa(max(1, int((wait+time.Second-1)/time.Second))))
+		s.count(func() {
+			if s.refused++; s.refused == 1 {
+				s.firstRefused = time.Now()
+			}
+		})
+		w.Header().Set("Retry-After", strconv.Itoa(max(1, trouble.RetryAfter, int((wait+time.Second-1)/time.Second))))
 		writeError(w, http.StatusTooManyRequests, "too many requests")
 		return
 	}

@@ -8,14 +8,15 @@ import (
 
 // Trouble is how the vendor misbehaves. Shares are of all calls, 0 to 1.
 type Trouble struct {
-	Down      string   `json:"down,omitempty"` // "refused", "503" or "hanging": an outage
-	Errors    float64  `json:"errors,omitempty"`
-	Cut       float64  `json:"cut,omitempty"`       // bodies that end early
-	Malformed float64  `json:"malformed,omitempty"` // bodies that are no JSON
-	Slow      Duration `json:"slow,omitempty"`      // added to every answer
-	Changing  bool     `json:"changing,omitempty"`  // lists differ from one fetch to the next
-	Throttle  bool     `json:"throttle,omitempty"`  // every call is refused with 429, within the limits or not
-	For       Duration `json:"for,omitempty"`       // then all is well again; zero: until told otherwise
+	Down       string   `json:"down,omitempty"` // "refused", "503" or "hanging": an outage
+	Errors     float64  `json:"errors,omitempty"`
+	Cut        float64  `json:"cut,omitempty"`         // bodies that end early
+	Malformed  float64  `json:"malformed,omitempty"`   // bodies that are no JSON
+	Slow       Duration `json:"slow,omitempty"`        // added to every answer
+	Changing   bool     `json:"changing,omitempty"`    // lists differ from one fetch to the next
+	Throttle   bool     `json:"throttle,omitempty"`    // every call is refused with 429, within the limits or not
+	RetryAfter int      `json:"retry_after,omitempty"` // what such a refusal asks for, in seconds (1)
+	For        Duration `json:"for,omitempty"`         // then all is well again; zero: until told otherwise
 }
 
 // Check tells what is wrong with a trouble.

@@ -251,7 +251,7 @@ func TestLanding(t *testing.T, open func(t *testing.T) fanout.Landing, read func
 	if want := `{"big":12345678901234567890.1230,"s":"a\u0000b"}`; len(bodies) != 1 || bodies[0] != want {
 		t.Errorf("bodies %q, want %q", bodies, want)
 	}
-	if l.Begin("r", "a").Object() == l.Begin("r", "a").Object() {
+	if one, two := l.Begin("r", "a"), l.Begin("r", "a"); one.Object() == two.Object() {
 		t.Error("two objects with one name")
 	}
 }

@@ -1,0 +1,32 @@
+# The two commands of a newcomer are `make demo` and `make test`. Each does its
+# own set-up: Go is all that must be there.
+
+GO ?= go
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.1
+GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+.PHONY: demo test prove bench lint vuln build
+
+demo: ## walk the simulated vendor on this machine, prove the result complete
+	@$(GO) run ./cmd/sluice demo
+
+build: ## bin/sluice and bin/seed
+	$(GO) build -trimpath -o bin/ ./cmd/...
+
+test: lint ## all tests, with the race detector; real servers are installed if missing
+	$(GO) test -race -timeout 15m ./...
+
+lint: ## formatting, vet, staticcheck
+	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
+	$(GO) vet ./...
+	$(GO) vet -tags prove ./test/...
+	$(GO) run $(STATICCHECK) ./...
+
+vuln: ## known vulnerabilities in what is used (asks vuln.go.dev)
+	$(GO) run $(GOVULNCHECK) ./...
+
+prove: ## limits, kills and outages in real time: some 20 minutes
+	$(GO) test -tags prove -count 1 -timeout 40m -v -run 'TestShare|TestRateHalved|TestBrake|TestClockAhead|TestOutage|TestKills' ./test
+
+bench: ## the targets, measured
+	$(GO) test -run '^$$' -bench . -benchtime 2s ./internal/...

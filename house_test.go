@@ -1,0 +1,82 @@
+package sluice_test
+
+import (
+	"encoding/json"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/sluicehq/sluice/"
+
+// TestHouse holds the house's layout: imports point one way, and what runs on
+// small machines stays light.
+func TestHouse(t *testing.T) {
+	deps := dependencies(t)
+	for _, rule := range []struct {
+		why    string
+		who    string
+		allows []string // packages of ours that it may reach; nil: any but those forbidden
+		never  []string // prefixes of packages that it must not reach
+	}{
+		{"the engine uses the standard library only", "internal/fanout", []string{}, []string{"."}},
+		{"the governor knows the engine's ports and nothing else", "internal/governor", []string{"internal/fanout"}, []string{"modernc.org", "github.com", "net/http"}},
+		{"the client knows no queue and no governor", "internal/vendorapi", []string{"internal/fanout"}, nil},
+		{"the landing is what every worker carries", "internal/landing", []string{"internal/fanout"}, []string{"modernc.org", "github.com/spf13", "net/http"}},
+		{"a run knows no backend and no vendor client", "internal/run", []string{"internal/fanout", "internal/landing"}, []string{"modernc.org", "database/sql"}},
+		{"a backend imports the ports that it implements", "internal/localfleet", []string{"internal/fanout", "internal/governor", "internal/landing", "internal/run"}, []string{"github.com/spf13"}},
+		{"the wiring knows no backend and no command line", "internal/fleet", []string{"internal/fanout", "internal/governor", "internal/landing", "internal/run", "internal/vendorapi"}, []string{"modernc.org", "github.com/spf13", "github.com/vbauerster"}},
+		{"the simulated vendor knows nothing of Sluice", "internal/vendorsim", []string{}, nil},
+	} {
+		reached, ok := deps[module+rule.who]
+		if !ok {
+			t.Errorf("%s: there is no package %s", rule.why, rule.who)
+		}
+		for _, dep := range reached {
+			if ours, isOurs := strings.CutPrefix(dep, module); isOurs {
+				if rule.allows != nil && !slices.Contains(rule.allows, ours) {
+					t.Errorf("%s: %s reaches %s", rule.why, rule.who, ours)
+				}
+				continue
+			}
+			for _, p := range rule.never {
+				// A standard package has no dot in its first element.
+				if first, _, _ := strings.Cut(dep, "/"); p == "." && strings.Contains(first, ".") || p != "." && strings.HasPrefix(dep, p) {
+					t.Errorf("%s: %s reaches %s", rule.why, rule.who, dep)
+				}
+			}
+		}
+	}
+	for pkg, reached := range deps {
+		for _, dep := range reached {
+			if strings.HasPrefix(dep, module+"cmd/") || strings.HasPrefix(dep, module+"test") {
+				t.Errorf("nobody imports mains or tests: %s reaches %s", pkg, dep)
+			}
+			if strings.HasSuffix(dep, "test") && strings.HasPrefix(dep, module) && !strings.HasSuffix(pkg, "test") {
+				t.Errorf("models and suites stay in tests: %s reaches %s", pkg, dep)
+			}
+		}
+	}
+}
+
+// dependencies lists, for each package of ours, all that it reaches.
+func dependencies(t *testing.T) map[string][]string {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-json=ImportPath,Deps", "./...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	deps := map[string][]string{}
+	for dec := json.NewDecoder(strings.NewReader(string(out))); dec.More(); {
+		var p struct {
+			ImportPath string
+			Deps       []string
+		}
+		if err := dec.Decode(&p); err != nil {
+			t.Fatal(err)
+		}
+		deps[p.ImportPath] = p.Deps
+	}
+	return deps
+}
