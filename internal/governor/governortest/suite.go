@@ -1,0 +1,187 @@
+package governortest
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sluicehq/sluice/internal/governor"
+)
+
+// TestStore is the contract of governor.Store as tests. open returns a handle
+// on the data of the (sub)test t: called again with the same t, another handle
+// on the same data.
+func TestStore(t *testing.T, open func(t *testing.T) governor.Store) {
+	for _, c := range []struct {
+		name string
+		test func(t *testing.T, a, b governor.Store)
+	}{
+		{"a fresh item is zero", storeFresh},
+		{"load sees the last write", storeLoad},
+		{"an error of fn writes nothing", storeError},
+		{"updates are atomic", storeAtomic},
+		{"a big item comes back exactly", storeBig},
+		{"vendors are apart", storeVendors},
+		{"the clock", storeClock},
+		{"a context that has ended", storeContext},
+	} {
+		t.Run(c.name, func(t *testing.T) { c.test(t, open(t), open(t)) })
+	}
+}
+
+func storeFresh(t *testing.T, a, b governor.Store) {
+	it, err := a.Load(t.Context(), "v")
+	if err != nil || !reflect.DeepEqual(it, governor.Item{}) {
+		t.Fatalf("Load of nothing: %+v, %v; want the zero Item", it, err)
+	}
+	err = b.Update(t.Context(), "v", func(it *governor.Item) error {
+		if !reflect.DeepEqual(*it, governor.Item{}) {
+			t.Errorf("Update of nothing sees %+v; want the zero Item", *it)
+		}
+		it.Rev++
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func storeLoad(t *testing.T, a, b governor.Store) {
+	for i := range 20 {
+		s, r := a, b
+		if i%2 == 1 {
+			s, r = b, a
+		}
+		if err := s.Update(t.Context(), "v", func(it *governor.Item) error { it.Rev++; it.Epoch = int64(i); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		it, err := r.Load(t.Context(), "v")
+		if err != nil || it.Epoch != int64(i) || it.Rev != int64(i)+1 {
+			t.Fatalf("after write %d the other handle loads epoch %d, rev %d, %v", i, it.Epoch, it.Rev, err)
+		}
+	}
+}
+
+func storeError(t *testing.T, a, b governor.Store) {
+	no := errors.New("no")
+	for range 2 { // on a fresh item and on one that exists
+		before, err := a.Load(t.Context(), "v")
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = a.Update(t.Context(), "v", func(it *governor.Item) error { it.Rev++; it.Epoch = 99; return no })
+		if !errors.Is(err, no) {
+			t.Fatalf("Update returns %v; want fn's error", err)
+		}
+		if it, err := b.Load(t.Context(), "v"); err != nil || !reflect.DeepEqual(it, before) {
+			t.Fatalf("after a refused update: %+v, %v; want %+v", it, err, before)
+		}
+		if err := b.Update(t.Context(), "v", func(it *governor.Item) error { it.Rev++; it.Epoch = 7; return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// storeAtomic: every update that reported success is in the item, once.
+func storeAtomic(t *testing.T, a, b governor.Store) {
+	const workers, each = 8, 25
+	var wg sync.WaitGroup
+	for w := range workers {
+		s, id := a, fmt.Sprintf("m%d", w)
+		if w%2 == 1 {
+			s = b
+		}
+		wg.Go(func() {
+			for range each {
+				err := s.Update(t.Context(), "v", func(it *governor.Item) error {
+					it.Rev++
+					if it.Members == nil {
+						it.Members = map[string]governor.Member{}
+					}
+					m := it.Members[id]
+					m.Units++
+					it.Members[id] = m
+					return nil
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	it, err := a.Load(t.Context(), "v")
+	if err != nil || it.Rev != workers*each {
+		t.Fatalf("%d updates left rev %d, %v", workers*each, it.Rev, err)
+	}
+	for id, m := range it.Members {
+		if m.Units != each {
+			t.Errorf("%s updated %d times, the item has %d", id, each, m.Units)
+		}
+	}
+}
+
+func storeBig(t *testing.T, a, b governor.Store) {
+	at := time.Date(2026, 11, 1, 2, 3, 4, 123456789, time.UTC)
+	big := governor.Item{
+		Booked: at, Epoch: 1 << 60,
+		Cuts:      []governor.Cut{{Epoch: 1, At: at, Made: at, Last: at.Add(1)}},
+		Brake:     governor.Brake{Until: at, Set: at, Growth: 3, Why: "429 <&> \u2028 ü \x00"},
+		Breaker:   governor.Breaker{Since: at, Why: "down", Next: at, Probes: 7, Owner: "m", Slot: at, Lease: at},
+		Stop:      governor.Stop{Kind: governor.ByOperator, By: "me", Why: "so", At: at},
+		Members:   map[string]governor.Member{},
+		Overrides: map[string]governor.Override{"a b/c": {Count: 1, Per: 1, Burst: 2, InFlight: 3, Until: at, By: "me", Why: "so", At: at}},
+	}
+	for i := range 200 {
+		big.Members[fmt.Sprintf("member-%d", i)] = governor.Member{Expires: at, Booked: at, Want: i, Units: i, Lease: at, Turn: at, Waits: at}
+	}
+	for range 50 {
+		big.Log = append(big.Log, governor.Entry{At: at, By: "me", What: "limit", Old: "x", New: "y", Why: strings.Repeat("why ", 50)})
+	}
+	if err := a.Update(t.Context(), "v", func(it *governor.Item) error { big.Rev = it.Rev + 1; *it = big; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	it, err := b.Load(t.Context(), "v")
+	if err != nil || !reflect.DeepEqual(it, big) {
+		t.Fatalf("a big item does not come back as it was written (%v)", err)
+	}
+}
+
+func storeVendors(t *testing.T, a, b governor.Store) {
+	for i, v := range []string{"v", "V", "v/w", "ü"} {
+		if err := a.Update(t.Context(), v, func(it *governor.Item) error { it.Rev++; it.Epoch = int64(i); return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, v := range []string{"v", "V", "v/w", "ü"} {
+		if it, err := b.Load(t.Context(), v); err != nil || it.Epoch != int64(i) {
+			t.Errorf("vendor %q has epoch %d, %v; want %d", v, it.Epoch, err, i)
+		}
+	}
+}
+
+func storeClock(t *testing.T, a, _ governor.Store) {
+	before := time.Now()
+	now, resolution, err := a.Clock(t.Context())
+	if err != nil || resolution < 0 || resolution > time.Second {
+		t.Fatalf("Clock: resolution %v, %v", resolution, err)
+	}
+	if slack := 50 * time.Millisecond; now.Add(resolution+slack).Before(before) || now.Add(-slack).After(time.Now()) {
+		t.Errorf("Clock: %v +%v, between %v and %v", now, resolution, before, time.Now())
+	}
+}
+
+func storeContext(t *testing.T, a, _ governor.Store) {
+	ctx, cancel := contextEnded(t)
+	defer cancel()
+	if err := a.Update(ctx, "v", func(it *governor.Item) error { it.Rev++; return nil }); err == nil {
+		t.Error("Update under an ended context succeeds")
+	}
+	if _, err := a.Load(ctx, "v"); err == nil {
+		t.Error("Load under an ended context succeeds")
+	}
+}

@@ -1,0 +1,167 @@
+package governor
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Kind says how a vendor counts.
+type Kind string
+
+// The kinds of limit.
+const (
+	Unpaced Kind = ""        // no rate: InFlight only
+	Bucket  Kind = "bucket"  // Count per Per on average, Burst at once (a token or leaky bucket that holds Burst)
+	Window  Kind = "window"  // at most Count in any window of length Per
+	Spacing Kind = "spacing" // no two closer than Per / Count
+)
+
+// A Limit is one rule of a vendor. Every call of the vendor counts in all of
+// its limits.
+type Limit struct {
+	Name     string
+	Kind     Kind
+	Count    int // Count calls per Per
+	Per      time.Duration
+	Burst    int           // Bucket: how many may arrive at once; 0 is 1
+	InFlight int           // calls at once in the whole fleet; 0: no such limit
+	Jitter   time.Duration // how much the way to the vendor varies; 0: DefaultJitter, or less where a small burst leaves less
+}
+
+// DefaultJitter is the transport jitter that a limit without one is given.
+const DefaultJitter = 20 * time.Millisecond
+
+const (
+	leastJitter = 5 * time.Millisecond // what an unsaid jitter may shrink to
+	leastLate   = 5 * time.Millisecond // a process cannot promise to be more punctual
+	mostLate    = time.Second          // a call that late is better booked anew
+)
+
+// A pace is a limit as arithmetic on slots. Calls start late by at most L,
+// travel J longer or shorter, and clocks differ by 2S, so slots in a span of
+// time arrive in one shorter by L + J + 2S. All kinds come out as one rule:
+// each count slots in a row must span more than fixed + L.
+//
+//	bucket   Burst slots: Per/Count + J + 2S + L  (and no slots closer than Per/Count)
+//	window   Count slots: Per + J + 2S + L
+//	spacing  1 slot: Per/Count + J + 2S + L
+//
+// For the bucket: with slots i apart, a bucket of size B that refills every d
+// takes j+1 calls arriving within j*i - (L+J+2S) if j+1 <= B + that/d. The
+// tightest is j = B: B*i >= d + L + J + 2S.
+type pace struct {
+	count int64
+	fixed time.Duration
+	late  time.Duration // the L it is planned with
+	floor time.Duration // no interval is shorter
+}
+
+// pace of a limit that has a rate.
+func (l Limit) pace(spread time.Duration) pace {
+	d := ceilDiv(l.Per, int64(l.Count))
+	jitter := l.Jitter
+	if jitter == 0 {
+		jitter = DefaultJitter
+	}
+	switch l.Kind {
+	case Window:
+		return pace{int64(l.Count), l.Per + jitter + 2*spread, min(max(l.Per/1000, 10*time.Millisecond), 100*time.Millisecond), 0}
+	case Spacing:
+		return pace{1, d + jitter + 2*spread, min(max(d/100, leastLate), 50*time.Millisecond), 0}
+	}
+	burst := int64(max(l.Burst, 1))
+	if l.Jitter == 0 && burst > 1 { // half of what the burst leaves, rather than a lower rate
+		room := time.Duration(burst-1)*d - 2*spread
+		jitter = min(max(room/2, leastJitter), DefaultJitter)
+	}
+	return pace{burst, d + jitter + 2*spread, leastLate, d}
+}
+
+// interval is the shortest distance of slots that keeps p.
+func (p pace) interval() time.Duration {
+	return max(ceilDiv(p.fixed+p.late, p.count)+1, p.floor)
+}
+
+// lateness is how late calls may start when slots are every apart.
+func (p pace) lateness(every time.Duration) time.Duration {
+	return min(time.Duration(p.count)*every-p.fixed, mostLate)
+}
+
+func ceilDiv(d time.Duration, n int64) time.Duration {
+	return time.Duration((int64(d) + n - 1) / n)
+}
+
+// Share is the part of l's rate that the governor can use: 1 for a bucket with
+// room in its burst, less for what has to be kept apart from late arrivals.
+// Spread is how far the fleet's clocks differ. Without a rate it is 1.
+func (l Limit) Share(spread time.Duration) float64 {
+	if l.Kind == Unpaced {
+		return 1
+	}
+	return float64(l.Per) / float64(l.Count) / float64(l.pace(spread).interval())
+}
+
+// Check says whether limits make sense, and what there is to know about them:
+// one line per limit that uses less than its rate, with the reason.
+func Check(limits []Limit, spread time.Duration) (notes []string, err error) {
+	if len(limits) == 0 {
+		return nil, errors.New("no limits: a vendor has at least one")
+	}
+	seen := map[string]bool{}
+	for _, l := range limits {
+		if seen[l.Name] {
+			return nil, fmt.Errorf("limit %q: defined twice", l.Name)
+		}
+		seen[l.Name] = true
+		if err := l.check(); err != nil {
+			return nil, fmt.Errorf("limit %q: %w", l.Name, err)
+		}
+		if n := l.note(spread); n != "" {
+			notes = append(notes, n)
+		}
+	}
+	return notes, nil
+}
+
+func (l Limit) check() error {
+	switch l.Kind {
+	case Unpaced:
+		if l.InFlight <= 0 {
+			return errors.New("neither a rate nor calls in flight are limited")
+		}
+	case Bucket, Window, Spacing:
+		if l.Count <= 0 || l.Per <= 0 {
+			return fmt.Errorf("a %s needs a rate: so many calls per so much time", l.Kind)
+		}
+		if l.Per < time.Duration(l.Count)*time.Microsecond {
+			return fmt.Errorf("%d per %v is more than 1,000,000/s", l.Count, l.Per)
+		}
+	default:
+		return fmt.Errorf("unknown kind %q (bucket, window, spacing)", l.Kind)
+	}
+	if l.Burst < 0 || l.InFlight < 0 || l.Jitter < 0 {
+		return errors.New("burst, in flight and jitter are not negative")
+	}
+	return nil
+}
+
+func (l Limit) note(spread time.Duration) string {
+	if l.Kind == Unpaced {
+		return ""
+	}
+	p, share := l.pace(spread), l.Share(spread)
+	every := p.interval()
+	s := fmt.Sprintf("limit %q: one call every %v, %.1f %% of %d per %v", l.Name, every.Round(time.Microsecond), 100*share, l.Count, l.Per)
+	if l.Kind != Bucket {
+		return s + fmt.Sprintf(": a call may start %v late", p.lateness(every).Round(time.Millisecond))
+	}
+	jitter := p.fixed - p.floor - 2*spread
+	if share < 0.9999 {
+		return s + fmt.Sprintf(": a burst of %d is too small for calls that arrive up to %v apart from plan", max(l.Burst, 1), jitter+leastLate+2*spread)
+	}
+	if l.Jitter == 0 && jitter < DefaultJitter {
+		return s + fmt.Sprintf(": its burst leaves room for %v of jitter on the way to the vendor; say `jitter` if there is more", jitter.Round(time.Millisecond))
+	}
+	return ""
+}

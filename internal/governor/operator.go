@@ -1,0 +1,208 @@
+package governor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// settle is how far ahead a changed limit takes effect: by then every process
+// has heard of it.
+const settle = 100 * time.Millisecond
+
+// ErrAboveCeiling says that a change asked for more than the spec allows.
+var ErrAboveCeiling = errors.New("more than the spec allows")
+
+// A Note says who changes something and why; both go to the audit log.
+type Note struct{ By, Why string }
+
+// Pause stops the vendor for the whole fleet until Resume. It does nothing to a
+// vendor that is stopped already.
+func Pause(ctx context.Context, s Store, vendor string, n Note) error {
+	return operate(ctx, s, vendor, "pausing", func(it *Item, now time.Time) error {
+		return it.stop(Stop{ByOperator, n.By, n.Why, now})
+	})
+}
+
+// stop stops the vendor, unless it is stopped.
+func (it *Item) stop(s Stop) error {
+	if it.Stop.Kind != "" {
+		return errUnchanged
+	}
+	it.log(Entry{At: s.At, By: s.By, What: "stop", New: string(s.Kind), Why: s.Why})
+	it.Stop = s
+	it.cut(s.At, s.At)
+	return nil
+}
+
+// Resume lets the vendor go on, whoever stopped it. It does nothing to a vendor
+// that is not stopped.
+func Resume(ctx context.Context, s Store, vendor string, n Note) error {
+	return operate(ctx, s, vendor, "resuming", func(it *Item, now time.Time) error {
+		if it.Stop.Kind == "" {
+			return errUnchanged
+		}
+		it.log(Entry{At: now, By: n.By, What: "resume", Old: string(it.Stop.Kind), Why: n.Why})
+		it.Stop = Stop{}
+		return nil
+	})
+}
+
+// A Change of one limit. Zero fields leave what the spec says; a Change with
+// nothing but the limit's name takes an earlier one back.
+type Change struct {
+	Limit    string
+	Count    int // Count calls per Per
+	Per      time.Duration
+	Burst    int
+	InFlight int
+	For      time.Duration // how long it holds; 0: until it is taken back
+}
+
+// SetLimit changes one limit for the whole fleet. spec is the limit as the spec
+// has it: a change above it is ErrAboveCeiling, unless spec is the zero Limit. A
+// rate holds from a tenth of a second on. A brake stays in force.
+func SetLimit(ctx context.Context, s Store, vendor string, c Change, spec Limit, n Note) error {
+	if err := c.check(spec); err != nil {
+		return fmt.Errorf("limit %q of %s: %w", c.Limit, vendor, err)
+	}
+	return operate(ctx, s, vendor, fmt.Sprintf("changing limit %q", c.Limit), func(it *Item, now time.Time) error {
+		old, had := it.Overrides[c.Limit]
+		if it.Overrides == nil {
+			it.Overrides = map[string]Override{}
+		}
+		o := Override{Count: c.Count, Per: c.Per, Burst: c.Burst, InFlight: c.InFlight, By: n.By, Why: n.Why, At: now}
+		e := Entry{At: now, By: n.By, What: "limit " + c.Limit, Old: "as in the spec", New: o.String(), Why: n.Why}
+		if had {
+			e.Old = old.String()
+		}
+		switch {
+		case c == Change{Limit: c.Limit} || c == Change{Limit: c.Limit, For: c.For}:
+			if !had {
+				return errUnchanged
+			}
+			e.New = "as in the spec"
+			delete(it.Overrides, c.Limit)
+		default:
+			if c.For > 0 {
+				o.Until = now.Add(c.For)
+				e.New += fmt.Sprintf(" for %v", c.For)
+			}
+			it.Overrides[c.Limit] = o
+		}
+		it.log(e)
+		it.cut(now, now.Add(settle))
+		return nil
+	})
+}
+
+func (c Change) check(spec Limit) error {
+	switch {
+	case c.Limit == "":
+		return errors.New("which limit?")
+	case (c.Count == 0) != (c.Per == 0) || c.Count < 0 || c.Per < 0 || c.Burst < 0 || c.InFlight < 0 || c.For < 0:
+		return errors.New("a rate is so many calls per so much time, both above zero; nothing is negative")
+	case spec == Limit{}:
+		return nil
+	case c.Count > 0 && spec.Kind == Unpaced:
+		return errors.New("it has no rate")
+	}
+	l := Override{Count: c.Count, Per: c.Per, Burst: c.Burst, InFlight: c.InFlight}.apply(spec)
+	if err := l.check(); err != nil {
+		return err
+	}
+	if c.Count > 0 && float64(c.Count)*float64(spec.Per) > float64(spec.Count)*float64(c.Per)*(1+1e-9) {
+		return fmt.Errorf("%d per %v is %w (%d per %v)", c.Count, c.Per, ErrAboveCeiling, spec.Count, spec.Per)
+	}
+	if c.Burst > max(spec.Burst, 1) {
+		return fmt.Errorf("a burst of %d is %w (%d)", c.Burst, ErrAboveCeiling, max(spec.Burst, 1))
+	}
+	if spec.InFlight > 0 && c.InFlight > spec.InFlight {
+		return fmt.Errorf("%d in flight is %w (%d)", c.InFlight, ErrAboveCeiling, spec.InFlight)
+	}
+	return nil
+}
+
+// String says what the override changes.
+func (o Override) String() string {
+	s := ""
+	add := func(format string, args ...any) {
+		if s != "" {
+			s += ", "
+		}
+		s += fmt.Sprintf(format, args...)
+	}
+	if o.Count > 0 {
+		add("%d per %v", o.Count, o.Per)
+	}
+	if o.Burst > 0 {
+		add("burst %d", o.Burst)
+	}
+	if o.InFlight > 0 {
+		add("%d in flight", o.InFlight)
+	}
+	return s
+}
+
+// operate writes an operator's change, by a clock that the store agrees with:
+// a cut by a wrong one would free slots that are in use.
+func operate(ctx context.Context, s Store, vendor, what string, fn func(it *Item, now time.Time) error) error {
+	before := utc(time.Now())
+	theirs, resolution, err := s.Clock(ctx)
+	if err != nil {
+		return fmt.Errorf("%s %s: reading the store's clock: %w", what, vendor, err)
+	}
+	if off := clockOff(before, utc(time.Now()), theirs, resolution+clockSlack); off != "" {
+		return fmt.Errorf("%s %s: %s", what, vendor, off)
+	}
+	err = s.Update(ctx, vendor, func(it *Item) error {
+		now := utc(time.Now())
+		it.prune(now)
+		it.Rev++
+		return fn(it, now)
+	})
+	if err != nil && !errors.Is(err, errUnchanged) {
+		return fmt.Errorf("%s %s: %w", what, vendor, err)
+	}
+	return nil
+}
+
+// A LimitStatus is one limit as it holds now.
+type LimitStatus struct {
+	Spec     Limit
+	Now      Limit
+	Override Override // zero: none
+	Share    float64  // the part of Now's rate that the governor can use
+}
+
+// A Report is a vendor's item for people.
+type Report struct {
+	Limits   []LimitStatus
+	Interval time.Duration // between permits of the whole fleet; 0: no rate
+	InFlight int           // calls at once; 0: no limit
+	Brake    Brake         // in force if Until is to come
+	Breaker  Breaker
+	Stop     Stop
+	Members  map[string]Member // live processes
+	Log      []Entry           // oldest first
+}
+
+// Status reads a vendor's item and says what holds. spread is the fleet's.
+func Status(ctx context.Context, s Store, vendor string, limits []Limit, spread time.Duration) (Report, error) {
+	it, err := s.Load(ctx, vendor)
+	if err != nil {
+		return Report{}, fmt.Errorf("reading the governor's item of %s: %w", vendor, err)
+	}
+	now := utc(time.Now())
+	it.prune(now)
+	r := rules{limits, spread}
+	at := r.at(&it, now)
+	rep := Report{Interval: at.every, InFlight: at.inFlight, Brake: it.Brake, Breaker: it.Breaker,
+		Stop: it.Stop, Members: it.Members, Log: slices.Clone(it.Log)}
+	for i, l := range r.effective(&it, now) {
+		rep.Limits = append(rep.Limits, LimitStatus{limits[i], l, it.Overrides[l.Name], l.Share(spread)})
+	}
+	return rep, nil
+}

@@ -1,0 +1,96 @@
+package governor
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/sluicehq/sluice/internal/fanout"
+)
+
+// Outlook implements fanout.Governor. It reads the store only if the latest
+// read is older than Poll. A store that cannot be read is no error but Blind.
+func (g *Governor) Outlook(ctx context.Context, within time.Duration) (fanout.Outlook, error) {
+	if err := g.refresh(ctx); err != nil && ctx.Err() != nil {
+		return fanout.Outlook{}, err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := g.instant()
+	var o fanout.Outlook
+	o.Hold, o.Next, o.Why = g.hold(now)
+	switch o.Hold {
+	case fanout.Stopped, fanout.Blind, fanout.Outage:
+		return o, nil
+	case fanout.Free:
+		o.Next = g.nextSlot(now)
+	}
+	o.Calls = max(0, g.expect(now, o.Next, within)-len(g.waiters))
+	return o, nil
+}
+
+// expect is how many permits this process gets from the given instant until
+// within from now. g.mu is held.
+func (g *Governor) expect(now instant, from time.Time, within time.Duration) int {
+	r := g.ruling(now.wall)
+	if r.inFlight > 0 && (r.every == 0 || g.flight.short(now.mono)) {
+		return g.fairShare(now, r.inFlight) - g.flight.inUse
+	}
+	if r.every == 0 {
+		return ownInFlight - g.flight.inUse
+	}
+	left := now.wall.Add(within).Sub(from)
+	if left < 0 {
+		return 0
+	}
+	live := time.Duration(g.view.item.live(now.wall, g.cfg.Member))
+	share := max(1, int(left/r.every/live))
+	return max(share, len(g.slots))
+}
+
+// nextSlot is the earliest instant that could be had now. g.mu is held.
+func (g *Governor) nextSlot(now instant) time.Time {
+	if len(g.slots) > 0 {
+		return g.slots[0].at
+	}
+	floor := latest(now.wall, g.obey, g.view.item.Brake.Until)
+	if !g.paced() || len(g.view.segs) == 0 {
+		return floor
+	}
+	at, _ := next(g.view.segs, g.view.item.last(g.blindFor()), latest(now.wall.Add(lead), floor))
+	return at
+}
+
+// hold is what keeps this process from calling now, until when, and why, in one
+// line. g.mu is held.
+func (g *Governor) hold(now instant) (fanout.Hold, time.Time, string) {
+	it := &g.view.item
+	switch {
+	case g.clock.off != "":
+		return fanout.Blind, time.Time{}, g.clock.off
+	case !g.clock.trusted(now) || !g.seen(now, g.cfg.Stale):
+		return fanout.Blind, time.Time{}, g.blindWhy(now)
+	case it.Stop.Kind == ByOperator:
+		return fanout.Stopped, time.Time{}, fmt.Sprintf("paused by %s: %s", it.Stop.By, it.Stop.Why)
+	case it.Stop.Kind != "":
+		return fanout.Stopped, time.Time{}, "credentials refused: " + it.Stop.Why
+	case it.Breaker.Open():
+		return fanout.Outage, probeAt(it.Breaker, now.wall), fmt.Sprintf("down since %s: %s",
+			it.Breaker.Since.Format(time.TimeOnly), it.Breaker.Why)
+	}
+	if until := latest(it.Brake.Until, g.obey); until.After(now.wall) {
+		return fanout.Braked, until, fmt.Sprintf("braked for %v more: %s",
+			until.Sub(now.wall).Round(100*time.Millisecond), it.Brake.Why)
+	}
+	return fanout.Free, time.Time{}, ""
+}
+
+func (g *Governor) blindWhy(now instant) string {
+	if g.view.failed != nil {
+		return fmt.Sprintf("the governor's store cannot be read: %v", g.view.failed)
+	}
+	if g.clock.checked.mono != 0 && g.clock.stepped(now) {
+		return "this machine's clock was set: checking it"
+	}
+	return "the governor's store has not answered yet"
+}
