@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 )
@@ -122,7 +121,7 @@ func start(t *testing.T, env []string, name string, args ...string) *process {
 	p := &process{Cmd: exec.Command(name, args...), done: make(chan struct{})}
 	p.Env = append(os.Environ(), env...)
 	p.Stdout, p.Stderr = &p.out, &p.out
-	p.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	p.WaitDelay = 2 * time.Second // what it started may hold its output open
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -141,7 +141,7 @@ func startNginx(t *testing.T, upstream string, rate, burst int) (port string, re
 	port = freePort(t)
 	access := filepath.Join(dir, "access.log")
 	write(t, filepath.Join(dir, "nginx.conf"), fmt.Sprintf(`
-worker_processes 1; daemon off; pid %[1]s/pid; error_log %[1]s/error.log;
+daemon off; master_process off; pid %[1]s/pid; error_log %[1]s/error.log;
 events { worker_connections 512; }
 http {
   log_format plain '$status $request_uri'; access_log %[2]s plain;

@@ -28,12 +28,12 @@ func open(t *testing.T, dir string) *localfleet.Home {
 }
 
 func TestQueue(t *testing.T) {
-	s := fanouttest.Settings{Short: time.Second, Dedupes: true}
+	s := fanouttest.Settings{Short: time.Second, Dedupes: true, Virtual: true}
 	fanouttest.TestQueue(t, s, func(t *testing.T) fanout.Queue { return open(t, t.TempDir()).Queue("v", "t") })
 }
 
 func TestLedger(t *testing.T) {
-	fanouttest.TestLedger(t, fanouttest.Settings{}, func(t *testing.T) (fanout.Ledger, string, func(fanout.Task) fanout.Task) {
+	fanouttest.TestLedger(t, fanouttest.Settings{Virtual: true}, func(t *testing.T) (fanout.Ledger, string, func(fanout.Task) fanout.Task) {
 		h := open(t, t.TempDir())
 		runs := h.Runs()
 		now := time.Now()

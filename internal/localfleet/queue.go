@@ -80,7 +80,8 @@ func (q *queue) Receive(ctx context.Context, max int, wait, visibility time.Dura
 	}
 	deadline := time.Now().Add(wait)
 	for {
-		out, err := q.take(ctx, max, visibility)
+		// Not cancelled half-way: what was taken would be hidden and held by nobody.
+		out, err := q.take(context.WithoutCancel(ctx), max, visibility)
 		if err != nil {
 			return nil, wrap(err, "receiving from queue %s", q.name)
 		}
