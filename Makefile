@@ -28,5 +28,9 @@ vuln: ## known vulnerabilities in what is used (asks vuln.go.dev)
 prove: ## limits, kills and outages in real time: some 20 minutes
 	$(GO) test -tags prove -count 1 -timeout 40m -v -run 'TestShare|TestRateHalved|TestBrake|TestClockAhead|TestOutage|TestKills' ./test
 
-bench: ## the targets, measured
-	$(GO) test -run '^$$' -bench . -benchtime 2s ./internal/...
+bench: ## the targets beside the measured figures
+	@$(GO) test -count 1 -v -run 'TestBudgets' ./internal/fanout | grep target
+	@$(GO) test -count 1 -v -run 'TestShare|TestWritesPerCall' ./internal/governor | grep target
+	@$(GO) test -count 1 -run '^$$' -bench 'Engine' -benchtime 30000x ./internal/fleet | grep Benchmark
+	@$(GO) test -count 1 -run '^$$' -bench 'Call' -benchtime 1s ./internal/vendorapi | grep Benchmark
+	@$(GO) test -count 1 -tags bench -v -run 'TestWorkerMemory' -timeout 10m ./test | grep -E 'target|FAIL|ended'

@@ -83,7 +83,7 @@ func TestBudgets(t *testing.T) {
 					requests, empty = requests+r, empty+e
 				}
 				perTask, perObject := float64(requests)/2001, float64(w.Landing.Objects())/2001
-				t.Logf("%.3f queue requests per task (and %d empty polls), %.4f landing objects per task", perTask, empty, perObject)
+				t.Logf("%.3f queue requests per task (target %.2f; and %d empty polls), %.4f landing objects per task (target %.2f)", perTask, c.sqs, empty, perObject, c.objects)
 				if perTask > c.sqs {
 					t.Errorf("%.3f queue requests per task, want at most %.2f", perTask, c.sqs)
 				}

@@ -375,3 +375,72 @@ func sleep(ctx context.Context, d time.Duration) bool {
 		return true
 	}
 }
+
+// TestTheFirstListCounts: two workers fetch one list, the vendor answers them
+// differently, and the second to record it has found more. It sends what the
+// first has recorded.
+func TestTheFirstListCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := fanouttest.NewWorld("", 3, 2)
+		w.Vendor.Extra = true
+		var commits atomic.Int64
+		turn := [2]chan struct{}{make(chan struct{}), make(chan struct{})}
+		w.Faults = &fanouttest.Faults{Stall: func(op string) {
+			if op == "landing.Commit" {
+				<-turn[commits.Add(1)-1]
+			}
+		}}
+		seed(t, w)
+		var workers [2]sync.WaitGroup
+		for i := range workers {
+			soft, stop := context.WithCancel(t.Context())
+			workers[i].Go(func() {
+				if _, err := w.Engine(0).Drain(soft, t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+			time.Sleep(5 * time.Second) // fetched, about to land
+			stop()
+			w.Queues[0].Expire()
+		}
+		for i := range workers {
+			close(turn[i])
+			workers[i].Wait()
+		}
+		w.Faults = nil
+		w.Work(t.Context(), time.Hour)
+		if err := w.Check(0); err != nil {
+			t.Error(err)
+		}
+		if row := w.Ledger.Lists()[w.Root().ID][0]; row.Children != 3 {
+			t.Errorf("the recorded list has %d children, want the first one's 3", row.Children)
+		}
+		if n := len(w.Queues[1].Tasks()); n != 0 {
+			t.Errorf("%d tasks are left", n)
+		}
+	})
+}
+
+// TestMessagesThatAreNotWorked: of an earlier life, and of a run that is not
+// open. They cost no call and are removed.
+func TestMessagesThatAreNotWorked(t *testing.T) {
+	for name, prepare := range map[string]func(w *fanouttest.World){
+		"of an earlier life":        func(w *fanouttest.World) { w.Ledger.Reopen(w.Root()) },
+		"of a run that is not open": func(w *fanouttest.World) { w.Ledger.Closed["r1"] = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := fanouttest.NewWorld("", 3)
+				prepare(w)
+				seed(t, w)
+				rep, err := w.Engine(0).Drain(t.Context(), t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if all, _ := w.Vendor.Calls(); all != 0 || rep.Outcomes[fanout.Duplicate] != 1 || !w.Quiet() {
+					t.Errorf("%d calls, %v, %d messages left", all, rep.Outcomes, len(w.Queues[0].Tasks()))
+				}
+			})
+		})
+	}
+}

@@ -112,5 +112,5 @@ func BenchmarkEngine(b *testing.B) {
 	if rep.Outcomes[fanout.Done] != b.N {
 		b.Fatalf("%+v, want %d done", rep.Outcomes, b.N)
 	}
-	b.ReportMetric(float64(b.N)/time.Since(began).Seconds(), "tasks/s")
+	b.ReportMetric(float64(b.N)/time.Since(began).Seconds(), "tasks/s(target>=5000)")
 }

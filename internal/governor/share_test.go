@@ -56,7 +56,7 @@ func TestShare(t *testing.T) {
 				time.Sleep(c.run + time.Second)
 				f.fits(f.close())
 				share := f.share(c.limit, time.Second, c.run+time.Second)
-				t.Logf("share %.4f (table %.4f), %.4f writes per call, late %v%s", share, c.table, f.writesPerCall(), late, f.figures())
+				t.Logf("share %.4f (target %.4f), %.4f writes per call (target %.3f), late %v%s", share, c.table-0.01, f.writesPerCall(), c.wpc, late, f.figures())
 				if share < c.table-0.01 {
 					t.Errorf("used %.4f of the limit, want %.4f", share, c.table-0.01)
 				}
@@ -83,7 +83,7 @@ func TestWritesPerCall(t *testing.T) {
 				time.Sleep(time.Minute)
 				f.fits(f.close())
 				share := f.share(l, time.Second, time.Minute)
-				t.Logf("share %.4f, %.4f writes per call%s", share, f.writesPerCall(), f.figures())
+				t.Logf("%d/s, one process: share %.4f (target 0.99), %.4f writes per call (target %.2f)%s", c.rate, share, f.writesPerCall(), c.most, f.figures())
 				if w := f.writesPerCall(); w > c.most || share < 0.99 {
 					t.Errorf("%.4f writes per call, share %.4f", w, share)
 				}
