@@ -43,6 +43,9 @@ func (r *Runs) Seed(ctx context.Context, w fanout.Window, again bool) (Run, erro
 	if got.State != Open {
 		return got, nil
 	}
+	if !slices.Equal(got.Tiers, r.Tiers) {
+		return Run{}, fmt.Errorf("run %s was seeded with the tiers %v, the spec now has %v: give the run its spec back, or start a new one with --again", got.ID, got.Tiers, r.Tiers)
+	}
 	stands, err := r.Ledger.Look(ctx, got.Seeds)
 	if err != nil {
 		return Run{}, fmt.Errorf("looking at the seeds of run %s: %w", got.ID, err)

@@ -183,6 +183,8 @@ type Vendor struct {
 	Answer func(t fanout.Task, cursor string, n int) error
 	// Extra makes lists change: the n-th fetch of a list has n-1 more children.
 	Extra bool
+	// Stutter makes every list name its first child twice.
+	Stutter bool
 
 	fan    []int
 	unique string
@@ -252,6 +254,9 @@ func (v *Vendor) page(t fanout.Task, cursor string, n int) fanout.Page {
 	}
 	if t.Tier == v.unique && from == 0 && len(t.Path) > 0 {
 		p.Children = append(p.Children, fanout.Node{Path: []string{"shared-0"}})
+	}
+	if v.Stutter {
+		p.Children = append(p.Children, p.Children[0])
 	}
 	if from+v.PageSize < size {
 		p.Next = fmt.Sprint(from + v.PageSize)

@@ -1,0 +1,146 @@
+package fanout_test
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sluicehq/sluice/internal/fanout"
+	"github.com/sluicehq/sluice/internal/fanout/fanouttest"
+)
+
+// TestNothingIsReceivedDuringABrake: not even one message by a drain whose
+// hands are empty.
+func TestNothingIsReceivedDuringABrake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := fanouttest.NewWorld("", 3)
+		g := new(fanouttest.Governor)
+		w.Governor, w.Config.Wait = g, true
+		seed(t, w)
+		before, _ := w.Queues[0].Counts()
+		if err := g.Throttled(t.Context(), time.Now(), 10*time.Minute); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+		defer cancel()
+		if _, err := w.Engine(0).Drain(ctx, t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if after, empty := w.Queues[0].Counts(); after != before || empty != 0 {
+			t.Errorf("%d queue requests and %d empty polls during a brake", after-before, empty)
+		}
+	})
+}
+
+// TestAHeartbeatThatFails: when an extension cannot be confirmed, the task is
+// abandoned as its visibility ends, for another worker may hold it from then on.
+func TestAHeartbeatThatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := fanouttest.NewWorld("", 1)
+		w.Vendor.Latency = 100 * time.Second
+		w.Faults = &fanouttest.Faults{Fail: func(_ int, op string) fanouttest.Fault {
+			if op == "queue.Hide" {
+				return fanouttest.Before
+			}
+			return fanouttest.None
+		}}
+		seed(t, w)
+		soft, stop := context.WithCancel(t.Context())
+		var drained sync.WaitGroup
+		var rep fanout.Report
+		drained.Go(func() { rep, _ = w.Engine(0).Drain(soft, t.Context()) })
+		time.Sleep(time.Second)
+		stop()
+		began := time.Now()
+		drained.Wait()
+		if took := time.Since(began); rep.Outcomes[fanout.Abandoned] != 1 || took > 70*time.Second {
+			t.Errorf("after %v: %v, want the task abandoned within its visibility", took, rep.Outcomes)
+		}
+	})
+}
+
+// TestSuspicionsEndWithAnOutage: another worker found the vendor down; what
+// failed here just before was the outage's, too.
+func TestSuspicionsEndWithAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := fanouttest.NewWorld("", 3)
+		g := new(fanouttest.Governor)
+		w.Governor, w.Config.Wait = g, true
+		var calls atomic.Int64
+		w.Vendor.Answer = func(task fanout.Task, _ string, _ int) error {
+			if task.Tier == "b" && calls.Add(1) <= 3 {
+				if calls.Load() == 3 {
+					_ = g.Outage(t.Context(), "found by another worker") // the model never fails
+				}
+				return callError(fanout.Unavailable, 503)
+			}
+			return nil
+		}
+		walk(t, w)
+		if err := w.Check(0); err != nil {
+			t.Error(err)
+		}
+		if n := w.Ledger.Writes["fail"]; n != 0 {
+			t.Errorf("%d attempts were counted", n)
+		}
+	})
+}
+
+// TestDeadInTheMiddle: a long read that dies keeps what it had, says so, and a
+// replay goes on from there.
+func TestDeadInTheMiddle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := fanouttest.NewWorld("", 1)
+		w.Vendor.LeafPages = 3
+		w.Config.MaxBroken = 1
+		var well atomic.Bool
+		w.Vendor.Answer = func(_ fanout.Task, cursor string, _ int) error {
+			if cursor == "1" && !well.Load() {
+				return callError(fanout.Broken, 200)
+			}
+			return nil
+		}
+		walk(t, w)
+		leaf := w.Root().Child("b", fanout.Node{Path: []string{"a0"}})
+		end := w.Ledger.Ends()[leaf.ID]
+		rows := w.Ledger.Lists()[leaf.ID]
+		if end.Outcome != fanout.Dead || end.Chunk != 1 || len(rows) != 1 || rows[0].Pages != 1 || rows[0].Cursor != "1" {
+			t.Fatalf("ended %+v with chunks %+v, want it dead after one chunk of one page", end, rows)
+		}
+		well.Store(true)
+		if err := w.Queues[1].Send(t.Context(), []fanout.Task{w.Ledger.Reopen(leaf)}); err != nil {
+			t.Fatal(err)
+		}
+		w.Work(t.Context(), time.Hour)
+		if err := w.Check(0); err != nil {
+			t.Error(err)
+		}
+		if all, again := w.Vendor.Calls(); all != 5 || again != 1 { // root, pages 0, 1 (broken), 1, 2
+			t.Errorf("%d calls, %d again; want 5, 1", all, again)
+		}
+	})
+}
+
+// TestAListThatStutters: a child that a list names twice, on one page or on
+// two, is one child.
+func TestAListThatStutters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := fanouttest.NewWorld("", 4, 2)
+		w.Vendor.Stutter, w.Vendor.PageSize = true, 2
+		seed(t, w)
+		rep, err := w.Engine(0).Drain(t.Context(), t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rep.Children != 4 || w.Ledger.Lists()[w.Root().ID][0].Children != 4 {
+			t.Errorf("%d children sent, %d recorded; want 4", rep.Children, w.Ledger.Lists()[w.Root().ID][0].Children)
+		}
+		w.Work(t.Context(), time.Hour)
+		if err := w.Check(0); err != nil {
+			t.Error(err)
+		}
+	})
+}
