@@ -61,7 +61,11 @@ func newDrain(e *Engine, soft, hard context.Context) *drain {
 			return
 		case <-d.soft.Done():
 		}
-		if pause(d.hard, d.Grace) {
+		grace := d.Grace
+		if d.cause() != nil && !errors.Is(d.cause(), ErrStopped) {
+			grace = min(grace, d.StorePatience) // a store is down: waiting longer mends nothing
+		}
+		if pause(d.hard, grace) {
 			stopHard()
 		}
 	})
@@ -102,7 +106,7 @@ func (d *drain) receive() {
 			}
 			continue
 		}
-		d.meter.setTrouble("")
+		d.meter.setTrouble(reading, "")
 		if len(batch) > 0 {
 			worked, empty = true, 0
 			d.dispatch(batch, asked)
@@ -303,7 +307,7 @@ func (d *drain) storeFailed(since time.Time, doing string, err error) bool {
 		return false
 	}
 	err = fmt.Errorf("%s: %w", doing, err)
-	d.meter.setTrouble(err.Error())
+	d.meter.setTrouble(reading, err.Error())
 	d.log.Warn("a store failed; trying again", "tier", d.Tier.Name, "err", err)
 	if !d.outages.storeTrouble(since, d.StorePatience) {
 		d.stop(err)
@@ -320,7 +324,7 @@ func (d *drain) persist(doing string, op func(context.Context) error) error {
 		err := op(d.hard)
 		if err == nil {
 			if wait > 20*time.Millisecond {
-				d.meter.setTrouble("")
+				d.meter.setTrouble(writing, "")
 			}
 			return nil
 		}
@@ -328,7 +332,7 @@ func (d *drain) persist(doing string, op func(context.Context) error) error {
 		if d.hard.Err() != nil {
 			return err
 		}
-		d.meter.setTrouble(err.Error())
+		d.meter.setTrouble(writing, err.Error())
 		d.log.Warn("a write failed; repeating it", "tier", d.Tier.Name, "err", err)
 		if time.Since(began) >= d.StorePatience {
 			d.stop(err)

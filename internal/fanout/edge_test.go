@@ -144,3 +144,25 @@ func TestAListThatStutters(t *testing.T) {
 		}
 	})
 }
+
+// TestAListThatFailsInTheMiddle keeps the pages before the failure.
+func TestAListThatFailsInTheMiddle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := fanouttest.NewWorld("", 6)
+		w.Vendor.PageSize = 2
+		var failed atomic.Bool
+		w.Vendor.Answer = func(task fanout.Task, cursor string, _ int) error {
+			if cursor == "4" && failed.CompareAndSwap(false, true) {
+				return callError(fanout.Bad, 200)
+			}
+			return nil
+		}
+		walk(t, w)
+		if err := w.Check(0); err != nil {
+			t.Error(err)
+		}
+		if all, again := w.Vendor.Calls(); all != 3+1+6 || again != 1 {
+			t.Errorf("%d calls, %d again; want 10, and only the failed page again", all, again)
+		}
+	})
+}

@@ -1,6 +1,7 @@
 package fanout
 
 import (
+	"cmp"
 	"maps"
 	"sync"
 	"time"
@@ -30,8 +31,14 @@ type Meter struct {
 	r        Report
 	fetching int
 	hold     Outlook
-	trouble  string
+	trouble  [2]string // of reads, of writes
 }
+
+// What a store may have trouble with.
+const (
+	reading = iota
+	writing
+)
 
 // Report returns the counts so far.
 func (m *Meter) Report() Report {
@@ -46,7 +53,7 @@ func (m *Meter) Report() Report {
 func (m *Meter) Now() (inHand int, hold Outlook, trouble string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.fetching, m.hold, m.trouble
+	return m.fetching, m.hold, cmp.Or(m.trouble[writing], m.trouble[reading])
 }
 
 func (m *Meter) update(f func(r *Report)) {
@@ -72,10 +79,10 @@ func (m *Meter) held(o Outlook) {
 	m.hold = o
 }
 
-func (m *Meter) setTrouble(s string) {
+func (m *Meter) setTrouble(with int, s string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.trouble = s
+	m.trouble[with] = s
 }
 
 // Add adds what another report counts.
