@@ -1,0 +1,230 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/sluicehq/sluice/internal/fanout"
+	"github.com/sluicehq/sluice/internal/fleet"
+	"github.com/sluicehq/sluice/internal/governor"
+	"github.com/sluicehq/sluice/internal/localfleet"
+	"github.com/sluicehq/sluice/internal/run"
+)
+
+const runLong = `Run reads everything that a vendor has for one window of time: by default
+yesterday, in the vendor's zone. It seeds the run of that window, or goes on with
+the one that is there, works all tiers in this process, and ends with a verdict.
+A run that is closed shows its verdict; --again reads the same window anew.
+
+While it works it says how far each tier is and what it waits for. Ctrl-C once
+stops softly: calls under way are finished and kept. Ctrl-C twice stops now.
+Either way nothing is lost, and it says what to type to go on.
+
+If the vendor has refused the credentials before, run tries them again: somebody
+will have looked. A vendor that an operator has paused is waited for.`
+
+const runExample = `  sluice run my-vendor.yaml
+  sluice run prometheus --set base=http://prometheus:9090 --from 2026-01-02 --to 2026-01-03
+  sluice run my-vendor.yaml --from 2026-01-02T08:00 --to 2026-01-02T12:00 --again`
+
+// runFlags are what was typed for a run: enough to type it again.
+type runFlags struct {
+	spec       string
+	window     window
+	settings   settings
+	again      bool
+	noProgress bool
+}
+
+func (r *runFlags) register(cmd *cobra.Command) {
+	r.window.flags(cmd)
+	r.settings.flag(cmd)
+	cmd.Flags().BoolVar(&r.again, "again", false, "start a new run of the window, even if there is one")
+}
+
+func (a *app) runCommand() *cobra.Command {
+	var flags runFlags
+	cmd := &cobra.Command{
+		Use: "run SPEC", Short: "Read all that a vendor has for a window, to a verdict", Long: runLong, Example: runExample,
+		Args: args(1, 1, "SPEC: a spec's path or name"), ValidArgsFunction: a.completeSpec,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			flags.spec = args[0]
+			return a.run(flags)
+		},
+	}
+	flags.register(cmd)
+	cmd.Flags().BoolVar(&flags.noProgress, "no-progress", false, "say nothing until the end")
+	return cmd
+}
+
+func (a *app) run(flags runFlags) error {
+	plan, err := flags.settings.plan(flags.spec)
+	if err != nil {
+		return err
+	}
+	w, err := flags.window.in(plan.Zone)
+	if err != nil {
+		return err
+	}
+	return with(a.openHome, a.soft, func(h *localfleet.Home) error {
+		f, err := a.newFleet(plan, h)
+		if err != nil {
+			return err
+		}
+		job := &job{app: a, fleet: f, home: h, flags: flags}
+		return job.do(w)
+	})
+}
+
+// job is one run being worked in this process.
+type job struct {
+	*app
+	fleet *fleet.Fleet
+	home  *localfleet.Home
+	flags runFlags
+	demo  bool // its vendor ends with it
+}
+
+func (j *job) do(w fanout.Window) error {
+	again := j.flags.again
+	// Secrets first: a run is not worth opening that cannot call.
+	r, closed, err := j.closed(w)
+	if err != nil {
+		return err
+	}
+	if closed && !again {
+		j.print("This window has been read: --again would read it anew.")
+		return j.finish(r, *r.Verdict, nil)
+	}
+	workers, err := j.fleet.Workers(secrets{j.app}, j.fleet.Plan.Root("probe", w)[0])
+	if err != nil {
+		return err
+	}
+	r, err = j.fleet.Runs.Seed(j.soft, w, again)
+	if err != nil {
+		return errors.Join(err, workers.Close())
+	}
+	return j.work(workers, r)
+}
+
+// closed finds the run of a window if it is there and closed.
+func (j *job) closed(w fanout.Window) (run.Run, bool, error) {
+	all, err := j.fleet.Runs.Store.List(j.soft, j.fleet.Plan.Name)
+	for _, r := range all {
+		if r.State != run.Superseded && r.Window.From.Equal(w.From) && r.Window.To.Equal(w.To) {
+			return r, r.State == run.Closed && r.Verdict != nil, err
+		}
+	}
+	return run.Run{}, false, err
+}
+
+// work works a run until its verdict is there or somebody stops it.
+func (j *job) work(workers *fleet.Workers, r run.Run) error {
+	if err := j.clearRefusal(j.fleet); err != nil {
+		return errors.Join(err, workers.Close())
+	}
+	j.say("run %s: %s of vendor %s", r.ID, windowText(inZone(r.Window, j.fleet.Plan.Zone)), j.fleet.Plan.Name)
+	watch := j.newWatch(j.fleet, workers, r.Tiers, func(context.Context) string { return r.ID })
+	v, err := j.atWork(watch, j.flags.noProgress, func() (run.Verdict, error) { return workers.Run(j.soft, j.hard, r.ID) })
+	closing := workers.Close()
+	if err != nil {
+		return j.failed(j.fleet, err)
+	}
+	if closing != nil {
+		j.log.Warn("giving back what this process held in the governor", "err", closing)
+	}
+	if j.soft.Err() != nil && (v.At.IsZero() || !v.Settled()) {
+		return j.stopped(r)
+	}
+	return j.finish(r, v, watch)
+}
+
+// stopped says how to go on.
+func (j *job) stopped(r run.Run) error {
+	if j.demo {
+		j.say("the demo was stopped before its end")
+	} else {
+		j.say("stopped before the end; nothing is lost. Resume with: %s", j.resume(r))
+	}
+	return &exit{code: exitStopped}
+}
+
+// clearRefusal takes back a stop for refused credentials: a person has looked.
+func (a *app) clearRefusal(f *fleet.Fleet) error {
+	rep, err := f.GovernorStatus(a.soft)
+	if err != nil || rep.Stop.Kind != governor.ByCredentials {
+		return err
+	}
+	return governor.Resume(a.soft, f.GovernorStore(), f.Plan.Name, governor.Note{By: a.operator(), Why: "trying the credentials again"})
+}
+
+// atWork does what calls the vendor, while progress is shown and a first signal
+// stops softly.
+func (a *app) atWork(watch *watch, quiet bool, do func() (run.Verdict, error)) (run.Verdict, error) {
+	a.working.Store(true)
+	defer a.working.Store(false)
+	ctx, stop := context.WithCancel(context.WithoutCancel(a.soft))
+	shown := make(chan struct{})
+	go func() {
+		defer close(shown)
+		watch.show(ctx, quiet)
+	}()
+	v, err := do()
+	stop()
+	<-shown
+	a.console.clear()
+	return v, err
+}
+
+// failed says why work ended before its time.
+func (a *app) failed(f *fleet.Fleet, err error) error {
+	if !errors.Is(err, fanout.ErrStopped) {
+		return err
+	}
+	rep, statusErr := f.GovernorStatus(context.WithoutCancel(a.soft))
+	if statusErr != nil || rep.Stop.Kind != governor.ByCredentials {
+		return err
+	}
+	why := strings.TrimPrefix(rep.Stop.Why, "the vendor refused the credentials: ")
+	if len(f.Plan.Secrets) == 0 {
+		return fmt.Errorf("vendor %s refused us: %s", f.Plan.Name, why)
+	}
+	return fmt.Errorf("vendor %s refused the secret: %s. Correct %s, and type the same again: nothing is lost",
+		f.Plan.Name, why, a.secretPlaces(f.Plan))
+}
+
+// resume is what to type to go on with a run.
+func (j *job) resume(r run.Run) string {
+	return j.command(j.flags.spec, inZone(r.Window, j.fleet.Plan.Zone), j.flags.settings)
+}
+
+// command is the command that works a run, with the exact window.
+func (a *app) command(spec string, w fanout.Window, set settings) string {
+	words := []string{"sluice run", quote(spec), "--from", timeFlag(w.From), "--to", timeFlag(w.To)}
+	for _, s := range set {
+		words = append(words, "--set", quote(s))
+	}
+	return strings.Join(words, " ") + a.homeFlag()
+}
+
+// homeFlag is the flag that names this home, if it needs naming.
+func (a *app) homeFlag() string {
+	usual := a.Getenv("SLUICE_HOME")
+	if usual == "" {
+		usual = ".sluice"
+	}
+	if abs, err := filepath.Abs(usual); err == nil && abs == a.home {
+		return ""
+	}
+	return " --home " + quote(a.home)
+}
+
+func inZone(w fanout.Window, zone *time.Location) fanout.Window {
+	return fanout.Window{From: w.From.In(zone), To: w.To.In(zone)}
+}

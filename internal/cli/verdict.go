@@ -1,0 +1,144 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"time"
+
+	"github.com/sluicehq/sluice/internal/fanout"
+	"github.com/sluicehq/sluice/internal/localfleet"
+	"github.com/sluicehq/sluice/internal/run"
+)
+
+// maxNamed is how many dead or missing tasks are named.
+const maxNamed = 20
+
+// finish prints a run's verdict and makes the exit code of it. Without a watch
+// nothing was called.
+func (j *job) finish(r run.Run, v run.Verdict, w *watch) error {
+	r.Window = inZone(r.Window, j.fleet.Plan.Zone)
+	j.printVerdict(r, v)
+	var rows [][2]string
+	if v.Rows > 0 {
+		rows = append(rows, [2]string{"Rows", number(v.Rows)})
+	}
+	rows = append(rows, [2]string{"Data", j.dataDir(j.home, r)})
+	if w != nil {
+		rows = append(rows, w.costs()...)
+	}
+	for _, row := range rows {
+		j.print("%-9s %s", row[0], row[1])
+	}
+	if v.Complete() {
+		if v.Rows > 0 && !j.demo {
+			j.print("%-9s sluice read %s%s%s > rows.ndjson", "Next", r.ID, j.specFlag(), j.homeFlag())
+		}
+		return nil
+	}
+	j.named(r, v)
+	return &exit{code: exitIncomplete}
+}
+
+func (a *app) dataDir(h *localfleet.Home, r run.Run) string {
+	dir := h.LandingDir(r.Vendor, r.ID)
+	if abs, err := filepath.Abs(dir); err == nil {
+		return abs
+	}
+	return dir
+}
+
+// printVerdict prints the equation and the table of tiers.
+func (a *app) printVerdict(r run.Run, v run.Verdict) {
+	state := "complete"
+	switch {
+	case v.Missing > 0 || v.Strays > 0:
+		state = "not complete"
+	case !v.Complete():
+		state = "ended, but not complete"
+	}
+	a.print("Run %s of vendor %s, %s: %s.\n", r.ID, r.Vendor, windowText(r.Window), state)
+	a.print("  %s\n", v.Sum())
+	t := newTable("tier", ">known", ">done", ">gone", ">dead", ">missing", ">rows")
+	for _, s := range v.Tiers {
+		t.add(s.Tier, s.Known, s.Done, s.Gone, s.Dead, s.Missing, s.Rows)
+	}
+	t.write(a.Stdout, "  ")
+	a.print("")
+	for _, p := range v.Problems {
+		a.print("Problem: %s", p)
+	}
+}
+
+// specFlag names the spec to read by, if the vendor's name does not.
+func (j *job) specFlag() string {
+	if !isPath(j.flags.spec) {
+		return ""
+	}
+	return " --spec " + quote(j.flags.spec)
+}
+
+// named names what is dead or missing, and what to type next.
+func (j *job) named(r run.Run, v run.Verdict) {
+	a, home, spec := j.app, j.homeFlag(), quote(j.flags.spec)
+	if v.Dead > 0 {
+		a.print("\n%s:", plural(v.Dead, "dead task"))
+		a.names(v.DeadNames, v.Dead)
+		if v.Hidden > 0 {
+			a.print("What lies below them was not read: %s in the last run.", plural(v.Hidden, "task"))
+		} else if v.Hidden < 0 && !lastTierOnly(v) {
+			a.print("What lies below them was not read; there is no earlier run to tell how much that is.")
+		}
+		a.print("Why:        sluice dead %s%s", spec, home)
+		a.print("Once more:  sluice replay %s%s", spec, home)
+	}
+	if v.Missing > 0 {
+		a.print("\n%s:", plural(v.Missing, "missing task"))
+		a.names(v.MissingNames, v.Missing)
+		a.print("Send them:  sluice repair %s%s", r.ID, home)
+	}
+	if v.Strays > 0 {
+		a.print("\n%s ended that no recorded list holds: the home was changed by something else.", plural(v.Strays, "task"))
+	}
+}
+
+// lastTierOnly tells whether nothing can lie below the dead.
+func lastTierOnly(v run.Verdict) bool {
+	last := len(v.Tiers) - 1
+	return last >= 0 && v.Tiers[last].Dead == v.Dead
+}
+
+func (a *app) names(names []string, of int) {
+	for _, n := range names[:min(len(names), maxNamed)] {
+		a.print("  %s", n)
+	}
+	if more := of - min(len(names), maxNamed); more > 0 {
+		a.print("  and %s more", number(more))
+	}
+}
+
+// costs are what this process did for the verdict.
+func (w *watch) costs() (rows [][2]string) {
+	r := w.workers.Report()
+	calls := number(r.Calls) + " by this process"
+	took := w.last.Sub(w.first)
+	if r.Calls > 0 {
+		calls += " in " + span(took)
+	}
+	if w.limit > 0 && took >= 2*time.Second {
+		got := float64(r.Calls) / took.Seconds()
+		calls += fmt.Sprintf(": %s, %.1f %% of the limit of %s", rate(got), 100*got/w.limit, rate(w.limit))
+	}
+	rows = append(rows, [2]string{"Calls", calls})
+	if n := r.Failed[fanout.Throttled]; n > 0 {
+		rows = append(rows, [2]string{"Refused", plural(n, "call") + " answered with slow down"})
+	}
+	rows = append(rows, [2]string{"Waiting", fmt.Sprintf("%s for the limiter, %s for the vendor (added up over all tasks)", span(r.Permits), span(r.Vendor))})
+	return rows
+}
+
+// isIncomplete tells whether a verdict has been printed that was not complete.
+func isIncomplete(err error) bool {
+	var e *exit
+	return errors.As(err, &e) && e.code == exitIncomplete
+}
