@@ -83,12 +83,12 @@ func TestShare(t *testing.T) {
 		busy         bool
 		worker       func(t *testing.T, s *site)
 	}{
-		{"200/s burst 5, idle", "{name: calls, bucket: 200/s, burst: 5}", []rule{{200, 5, 0}}, 0.99, false, nil},
-		{"200/s burst 5, busy", "{name: calls, bucket: 200/s, burst: 5}", []rule{{200, 5, 0}}, 0.99, true, nil},
-		{"500 per 60 s", "{name: calls, window: 500/60s}", []rule{{500. / 60, 0, time.Minute}}, 0.98, false, nil},
-		{"200/s burst 5 and 1500 per 10 s", "{name: second, bucket: 200/s, burst: 5}\n{name: ten, window: 1500/10s}",
+		{"bucket, idle", "{name: calls, bucket: 200/s, burst: 5}", []rule{{200, 5, 0}}, 0.99, false, nil},
+		{"bucket, busy", "{name: calls, bucket: 200/s, burst: 5}", []rule{{200, 5, 0}}, 0.99, true, nil},
+		{"window of 500 per 60 s", "{name: calls, window: 500/60s}", []rule{{500. / 60, 0, time.Minute}}, 0.98, false, nil},
+		{"two limits", "{name: second, bucket: 200/s, burst: 5}\n{name: ten, window: 1500/10s}",
 			[]rule{{150, 0, 10 * time.Second}, {200, 5, 0}}, 0.98, false, nil},
-		{"200/s, one process stopped for 2 s", "{name: calls, bucket: 200/s, burst: 5}", []rule{{200, 5, 0}}, 0.90, false, nil},
+		{"bucket, one process stopped for 2 s", "{name: calls, bucket: 200/s, burst: 5}", []rule{{200, 5, 0}}, 0.90, false, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newSite(t, bigTree, c.limits)

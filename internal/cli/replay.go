@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -96,22 +97,18 @@ func (a *app) replay(ctx context.Context, h *localfleet.Home, name string, found
 		if err != nil {
 			return fmt.Errorf("replaying run %s: %w", id, err)
 		}
-		a.print("%s of run %s on the queue again. Go on with: %s", plural(sent, "task"), id, a.goOn(name, r))
+		a.print("%s of run %s on the queue again. Go on with: %s", plural(sent, "task"), id, a.goOn(r))
 	}
 	return nil
 }
 
-// goOn is the command that works a run, when only its vendor is known.
-func (a *app) goOn(name string, r run.Run) string {
-	spec, err := loadSpec(name)
-	if err != nil { // it was a file, somewhere
-		return a.command("SPEC", r.Window, nil)
+// goOn is the command that works a run, as it was seeded.
+func (a *app) goOn(r run.Run) string {
+	w := r.Window
+	if spec, err := loadSpec(r.Origin.Spec); err == nil {
+		w = inZone(w, spec.Zone)
 	}
-	text := a.command(name, inZone(r.Window, spec.Zone), nil)
-	if len(spec.Settings) > 0 {
-		text += " (with the same --set as before)"
-	}
-	return text
+	return a.command(cmp.Or(r.Origin.Spec, r.Vendor), w, r.Origin.Settings)
 }
 
 const repairLong = `Repair sends again what a run knows of and what has neither ended nor died, and
@@ -152,6 +149,6 @@ func (a *app) repair(ctx context.Context, h *localfleet.Home, id string) error {
 		a.print("Run %s misses nothing.", id)
 		return nil
 	}
-	a.print("%s of run %s on the queue again. Go on with: %s", plural(sent, "task"), id, a.goOn(r.Vendor, r))
+	a.print("%s of run %s on the queue again. Go on with: %s", plural(sent, "task"), id, a.goOn(r))
 	return nil
 }

@@ -48,6 +48,16 @@ func (r *runFlags) register(cmd *cobra.Command) {
 	cmd.Flags().BoolVar(&r.again, "again", false, "start a new run of the window, even if there is one")
 }
 
+// origin is what the run is seeded with; a spec's path is made good for any
+// working directory.
+func (r *runFlags) origin() run.Origin {
+	spec := r.spec
+	if abs, err := filepath.Abs(spec); err == nil && isPath(spec) {
+		spec = abs
+	}
+	return run.Origin{Spec: spec, Settings: r.settings}
+}
+
 func (a *app) runCommand() *cobra.Command {
 	var flags runFlags
 	cmd := &cobra.Command{
@@ -106,6 +116,7 @@ func (j *job) do(w fanout.Window) error {
 	if err != nil {
 		return err
 	}
+	j.fleet.Runs.Origin = j.flags.origin()
 	r, err = j.fleet.Runs.Seed(j.soft, w, again)
 	if err != nil {
 		return errors.Join(err, workers.Close())
@@ -134,7 +145,7 @@ func (j *job) work(workers *fleet.Workers, r run.Run) error {
 	v, err := j.atWork(watch, j.flags.noProgress, func() (run.Verdict, error) { return workers.Run(j.soft, j.hard, r.ID) })
 	closing := workers.Close()
 	if err != nil {
-		return j.failed(j.fleet, err)
+		return j.broken(r, j.failed(j.fleet, err))
 	}
 	if closing != nil {
 		j.log.Warn("giving back what this process held in the governor", "err", closing)
@@ -153,6 +164,16 @@ func (j *job) stopped(r run.Run) error {
 		j.say("stopped before the end; nothing is lost. Resume with: %s", j.resume(r))
 	}
 	return &exit{code: exitStopped}
+}
+
+// broken ends a run that one of our own stores has stopped: it can be resumed.
+// One that the vendor refused ends as any other error does.
+func (j *job) broken(r run.Run, err error) error {
+	rep, statusErr := j.fleet.GovernorStatus(context.WithoutCancel(j.soft))
+	if j.demo || statusErr == nil && rep.Stop.Kind != "" {
+		return err
+	}
+	return &exit{code: exitStopped, err: fmt.Errorf("%w. Resume with: %s", j.explain(err), j.resume(r))}
 }
 
 // clearRefusal takes back a stop for refused credentials: a person has looked.

@@ -35,6 +35,7 @@ func (a *app) seedCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
+				f.Runs.Origin = flags.origin()
 				r, err := f.Runs.Seed(a.soft, w, flags.again)
 				if err != nil {
 					return err

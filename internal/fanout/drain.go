@@ -294,7 +294,7 @@ func (d *drain) giveBack(del Delivery, after time.Duration, o Outcome) {
 	if errors.Is(err, ErrReceiptLost) {
 		o = Abandoned
 	} else if err != nil {
-		d.log.Warn("giving a task back", "tier", d.Tier.Name, "task", del.Task.ID, "err", err)
+		d.log.Debug("a task comes back when its visibility ends", "tier", d.Tier.Name, "task", del.Task.ID, "err", err)
 	}
 	d.meter.outcome(o, 1)
 }

@@ -93,7 +93,9 @@ func (h *Home) Close() error {
 	}
 	var errs []error
 	if h.presence != nil {
-		errs = append(errs, h.release(context.Background(), h.presence.id), h.presence.close())
+		err := h.release(context.Background(), h.presence.id)
+		// If it could not be released, the unlocked file tells the next process to.
+		errs = append(errs, err, h.presence.close(err == nil))
 	}
 	for _, db := range []*sql.DB{h.readers, h.db, h.governorReader, h.governor} {
 		if db != nil {

@@ -39,7 +39,10 @@ func announce(dir string) (*presence, error) {
 	}
 }
 
-func (p *presence) close() error {
+func (p *presence) close(forget bool) error {
+	if !forget {
+		return p.file.Close()
+	}
 	return errors.Join(os.Remove(p.file.Name()), p.file.Close())
 }
 

@@ -30,8 +30,16 @@ type Run struct {
 	Opened   time.Time     `json:"opened"`
 	State    State         `json:"state"`
 	Closed   time.Time     `json:"closed,omitzero"`
-	Verdict  *Verdict      `json:"verdict,omitempty"`  // the last one computed
+	Verdict  *Verdict      `json:"verdict,omitempty"` // the last one computed
+	Origin   Origin        `json:"origin,omitzero"`
 	Previous string        `json:"previous,omitempty"` // the run of this vendor that was seeded before it
+}
+
+// Origin is what a run was seeded with, so that the command that goes on with
+// it can be named. It holds no secret.
+type Origin struct {
+	Spec     string   `json:"spec,omitempty"`     // path or name
+	Settings []string `json:"settings,omitempty"` // NAME=VALUE
 }
 
 // State is whether a run's tasks are worked.

@@ -17,6 +17,7 @@ type Runs struct {
 	Vendor  string
 	Zone    *time.Location
 	Tiers   []string // top first
+	Origin  Origin   // of runs that are seeded
 	Roots   func(run string, w fanout.Window) []fanout.Task
 	Store   Store
 	Ledger  fanout.Ledger
@@ -35,7 +36,7 @@ func (r *Runs) Seed(ctx context.Context, w fanout.Window, again bool) (Run, erro
 	id := newID(r.Vendor, w, r.Zone)
 	got, err := r.Store.Create(ctx, Run{
 		ID: id, Vendor: r.Vendor, Window: w, Tiers: r.Tiers, Seeds: r.Roots(id, w),
-		Opened: time.Now().UTC(), State: Open,
+		Opened: time.Now().UTC(), State: Open, Origin: r.Origin,
 	}, again)
 	if err != nil {
 		return Run{}, fmt.Errorf("opening a run of %s: %w", r.Vendor, err)
