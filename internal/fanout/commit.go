@@ -228,8 +228,9 @@ func (c *committer) commit(b openBatch) error {
 		}
 		d.meter.update(func(r *Report) { r.Objects++ })
 	}
-	items := c.stillHeld(b.items)
-	// All results of these items are durable.
+	items := b.items
+	// All results of these items are durable. A receipt may have been lost since:
+	// that does not matter, for of two workers' writes the first counts.
 	steps := []struct {
 		doing string
 		do    func(context.Context, []item) error
@@ -252,18 +253,6 @@ func (c *committer) commit(b openBatch) error {
 	}
 	c.conclude(items)
 	return nil
-}
-
-// stillHeld drops deliveries whose receipt was lost: another worker has them.
-func (c *committer) stillHeld(items []item) []item {
-	held := make([]item, 0, len(items))
-	for _, it := range items {
-		if c.d.hearts.holds(it.del.Receipt) {
-			held = append(held, it)
-		}
-	}
-	c.d.meter.outcome(Abandoned, len(items)-len(held))
-	return held
 }
 
 // checkLists looks again at lists that are to end gone or dead: a list that

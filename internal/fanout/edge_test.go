@@ -166,3 +166,82 @@ func TestAListThatFailsInTheMiddle(t *testing.T) {
 		}
 	})
 }
+
+// TestAListThatIsGoneTheSecondTime: one worker has recorded a list when another
+// learns that the vendor no longer has it. The list counts.
+func TestAListThatIsGoneTheSecondTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := fanouttest.NewWorld("", 1, 3)
+		recorded, answered := make(chan struct{}), make(chan struct{})
+		var calls, sends atomic.Int64
+		w.Vendor.Answer = func(task fanout.Task, _ string, _ int) error {
+			if task.Tier == "b" && calls.Add(1) == 2 {
+				<-recorded
+				return callError(fanout.Missing, 404)
+			}
+			return nil
+		}
+		w.Faults = &fanouttest.Faults{Stall: func(op string) {
+			// The root's send is the first; the second is that of the list in question.
+			if op == "next.Send" && sends.Add(1) == 2 {
+				close(recorded)
+				<-answered
+			}
+		}}
+		seed(t, w)
+		if _, err := w.Engine(0).Drain(t.Context(), t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		hold := make(chan struct{})
+		w.Faults.Hold("landing.Commit", hold)
+		var workers sync.WaitGroup
+		for range 2 {
+			soft, stop := context.WithCancel(t.Context())
+			workers.Go(func() {
+				if _, err := w.Engine(1).Drain(soft, t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+			time.Sleep(2 * time.Second)
+			stop()
+			w.Queues[1].Expire()
+		}
+		close(hold)
+		time.Sleep(10 * time.Second)
+		list := w.Root().Child("b", fanout.Node{Path: []string{"a0"}})
+		if end := w.Ledger.Ends()[list.ID]; end.Outcome != fanout.Done {
+			t.Errorf("the list ended %q, want done: it is recorded", end.Outcome)
+		}
+		close(answered)
+		workers.Wait()
+		w.Faults = nil
+		w.Work(t.Context(), time.Hour)
+		if err := w.Check(0); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestPoison: a task that always fails among thousands that do not costs its
+// five attempts and no more.
+func TestPoison(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := fanouttest.NewWorld("", 3000)
+		w.Governor = &fanouttest.Governor{Interval: 20 * time.Millisecond}
+		var calls atomic.Int64
+		w.Vendor.Answer = func(task fanout.Task, _ string, _ int) error {
+			if len(task.Path) > 0 && task.Path[0] == "a7" {
+				calls.Add(1)
+				return callError(fanout.Unavailable, 500)
+			}
+			return nil
+		}
+		walk(t, w)
+		if err := w.Check(1); err != nil {
+			t.Error(err)
+		}
+		if calls.Load() != 5 {
+			t.Errorf("%d calls for the poisonous task, want its 5 attempts", calls.Load())
+		}
+	})
+}

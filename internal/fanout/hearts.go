@@ -83,14 +83,6 @@ func (h *hearts) letGo(rs ...Receipt) {
 	}
 }
 
-// holds tells whether a delivery is still ours as far as we know.
-func (h *hearts) holds(r Receipt) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	b := h.held[r]
-	return b != nil && time.Now().Before(b.hiddenUntil)
-}
-
 func (h *hearts) once(ctx context.Context) {
 	h.beating <- struct{}{}
 	defer func() { <-h.beating }()

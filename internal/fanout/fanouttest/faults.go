@@ -62,6 +62,20 @@ func (f *Faults) Do(op string, do func() error) error {
 	return err
 }
 
+// Hold holds operations of that name up until the channel is closed, after
+// whatever Stall does.
+func (f *Faults) Hold(op string, until <-chan struct{}) {
+	before := f.Stall
+	f.Stall = func(o string) {
+		if before != nil {
+			before(o)
+		}
+		if o == op {
+			<-until
+		}
+	}
+}
+
 // Ops lists the operations so far.
 func (f *Faults) Ops() []string {
 	f.mu.Lock()
