@@ -45,10 +45,11 @@ type committer struct {
 }
 
 type openBatch struct {
-	objects map[string]LandingBatch // by run
-	pages   int
-	items   []item
-	since   time.Time // when the first thing came in
+	objects  map[string]LandingBatch // by run
+	pages    int
+	items    []item
+	children int
+	since    time.Time // when the first thing came in
 }
 
 func (b openBatch) isEmpty() bool { return b.pages == 0 && len(b.items) == 0 }
@@ -92,6 +93,7 @@ func (c *committer) add(it item) {
 		it.part.Object = c.pack(Record{Kind: "list", Task: it.del.Task, Fetch: it.fetch, Chunk: it.chunk, At: time.Now().UTC(), Children: it.nodes})
 	}
 	c.open.items = append(c.open.items, it)
+	c.open.children += len(it.nodes)
 	c.grown(first)
 }
 
@@ -124,7 +126,7 @@ func (c *committer) grown(first bool) {
 // waitForSpace bounds what waits for a commit: fetching stops when committing
 // is slower.
 func (c *committer) waitForSpace() {
-	for !c.broken && (len(c.open.items) >= 2*c.d.FlushResults || c.bytes() >= 2*c.d.FlushBytes) {
+	for !c.broken && (len(c.open.items) >= 2*c.d.FlushResults || c.bytes() >= 2*c.d.FlushBytes || c.open.children >= 4*c.d.ChunkChildren) {
 		c.space.Wait()
 	}
 }
@@ -155,7 +157,7 @@ func (c *committer) due(now time.Time) bool {
 	switch {
 	case c.open.isEmpty():
 		return false
-	case c.closed, len(c.open.items) >= c.d.FlushResults, c.bytes() >= c.d.FlushBytes:
+	case c.closed, len(c.open.items) >= c.d.FlushResults, c.bytes() >= c.d.FlushBytes, c.open.children >= 2*c.d.ChunkChildren:
 		return true
 	case now.Sub(c.open.since) >= c.d.FlushEvery:
 		return true

@@ -81,6 +81,20 @@ func (d *drain) cause() error {
 	return err
 }
 
+// anyOpen tells whether there is a run to work for.
+func (d *drain) anyOpen() bool {
+	for {
+		began := time.Now()
+		open, err := d.Ledger.AnyOpen(d.soft)
+		if err == nil {
+			return open
+		}
+		if !d.storeFailed(began, "looking for an open run", err) {
+			return false
+		}
+	}
+}
+
 // receive takes work from the queue until it stays empty, there is no permit
 // within reach, or soft ends.
 //
@@ -213,10 +227,10 @@ func (d *drain) dispatch(batch []Delivery, asked time.Time) {
 		switch st := stands[i]; {
 		case !st.RunOpen, st.Outcome != "", del.Task.Life < st.Life:
 			over = append(over, del) // an earlier delivery has ended it; spend no permit
+		case st.Last != nil && (st.Last.Final || !st.Last.Sent): // what is recorded counts, whatever failed since
+			d.commits.add(d.recorded(del, *st.Last))
 		case st.Attempts >= d.MaxAttempts:
 			d.commits.add(d.buried(del, st))
-		case st.Last != nil && (st.Last.Final || !st.Last.Sent):
-			d.commits.add(d.recorded(del, *st.Last))
 		default:
 			d.start(ctxs[i], del, st)
 		}

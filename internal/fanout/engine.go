@@ -3,7 +3,6 @@ package fanout
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -92,14 +91,11 @@ var ErrStopped = errors.New("vendor is stopped")
 // latest, and Config.Grace after it stopped starting things. An error means
 // that it ended before its time; whatever it held is delivered again.
 func (e *Engine) Drain(soft, hard context.Context) (Report, error) {
-	if open, err := e.Ledger.AnyOpen(soft); err != nil {
-		return Report{}, fmt.Errorf("looking for an open run: %w", err)
-	} else if !open {
-		return Report{}, nil
-	}
 	e.once.Do(func() { e.outages = newStreak() })
 	d := newDrain(e, soft, hard)
-	d.receive()
+	if d.anyOpen() {
+		d.receive()
+	}
 	d.fetching.Wait()
 	d.commits.close()
 	d.cancel()

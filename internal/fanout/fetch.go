@@ -195,7 +195,6 @@ func (f *fetch) failed(sent time.Time, err error) (ended bool) {
 		if err := d.Governor.Throttled(d.hard, sent, ce.RetryAfter); err != nil {
 			d.log.Warn("braking the fleet", "tier", d.Tier.Name, "err", err)
 		}
-		d.outages.alive("")
 		return false
 	case Unavailable:
 		f.unavailable(why, ce.RetryAfter)
@@ -222,7 +221,7 @@ func (f *fetch) failed(sent time.Time, err error) (ended bool) {
 // known whose failure it was.
 func (f *fetch) unavailable(why Reason, retryAfter time.Duration) {
 	d := f.d
-	judged, outage := d.outages.failed(Failure{Task: f.del.Task, Fetch: f.id, Reason: why})
+	judged, outage := d.outages.failed(Failure{Task: f.del.Task, Fetch: f.id, Chunk: f.chunk, Reason: why})
 	if judged {
 		f.attempt(why, d.MaxAttempts)
 		return
@@ -241,7 +240,7 @@ func (f *fetch) attempt(why Reason, allowed int) {
 	d := f.d
 	var n []int
 	err := d.persist("recording a failed attempt", func(ctx context.Context) (err error) {
-		n, err = d.Ledger.Fail(ctx, []Failure{{Task: f.del.Task, Fetch: f.id, Reason: why}})
+		n, err = d.Ledger.Fail(ctx, []Failure{{Task: f.del.Task, Fetch: f.id, Chunk: f.chunk, Reason: why}})
 		return err
 	})
 	switch {

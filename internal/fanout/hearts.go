@@ -116,7 +116,7 @@ func (h *hearts) due(now time.Time) (due []Hide) {
 		case left <= 0:
 			h.drop(r, ErrReceiptLost)
 		case left <= h.visibility/3:
-			due = append(due, Hide{Receipt: r, For: h.visibility})
+			due = append(due, Hide{Receipt: r, For: h.visibility, Keep: true})
 		}
 	}
 	return due

@@ -19,6 +19,7 @@ const streakLength = 5
 type streak struct {
 	mu           sync.Mutex
 	suspects     []Failure
+	row          int             // failures since the vendor was last known to be alive
 	cleared      map[string]bool // tasks let off because of an outage
 	good         *Task           // answered before: what a probe repeats
 	troubleSince time.Time
@@ -32,8 +33,13 @@ func newStreak() *streak { return &streak{cleared: make(map[string]bool)} }
 func (s *streak) failed(f Failure) (judged, outage bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.row++
 	if s.cleared[f.Task.ID] {
-		return true, false
+		if s.row < streakLength {
+			return true, false
+		}
+		s.clear() // nobody was answered meanwhile: it is down again
+		return false, true
 	}
 	s.suspects = append(s.suspects, f)
 	if len(s.suspects) < streakLength {
@@ -48,7 +54,7 @@ func (s *streak) failed(f Failure) (judged, outage bool) {
 func (s *streak) alive(task string) (judged []Failure) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	judged, s.suspects = s.suspects, nil
+	judged, s.suspects, s.row = s.suspects, nil, 0
 	delete(s.cleared, task)
 	return judged
 }
@@ -67,17 +73,18 @@ func (s *streak) clear() {
 	for _, f := range s.suspects {
 		s.cleared[f.Task.ID] = true
 	}
-	s.suspects = nil
+	s.suspects, s.row = nil, 0
 }
 
 // storeTrouble tells whether failures of our own stores are still within
 // patience. A gap of several seconds between two begins a new count.
-func (s *streak) storeTrouble(now time.Time, patience time.Duration) bool {
+func (s *streak) storeTrouble(began time.Time, patience time.Duration) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if now.Sub(s.troubleLast) > 5*time.Second {
-		s.troubleSince = now
+	if began.Sub(s.troubleLast) > 5*time.Second {
+		s.troubleSince = began
 	}
+	now := time.Now()
 	s.troubleLast = now
 	return now.Sub(s.troubleSince) < patience
 }

@@ -42,10 +42,13 @@ type Delivery struct {
 	Receipt Receipt
 }
 
-// A Hide asks for one delivery to stay hidden for a time from now.
+// A Hide asks for one delivery to stay hidden for a time from now. Keep says
+// that it stays in hand (a heartbeat); otherwise it has been given back, and the
+// death of whoever had it does not show it any earlier.
 type Hide struct {
 	Receipt Receipt
 	For     time.Duration
+	Keep    bool
 }
 
 // ErrReceiptLost is the cause of a task's context when its delivery is no
@@ -89,7 +92,8 @@ type Ledger interface {
 	Claim(ctx context.Context, claims []Claim) (mine []bool, err error)
 
 	// Fail records failed attempts, each known by its fetch, and returns how many
-	// the task has had in its life so far.
+	// the task has had in this life and at this chunk so far: a long list that
+	// gets on is not failing.
 	Fail(ctx context.Context, failures []Failure) (attempts []int, err error)
 
 	// Settle ends tasks, once per life. It is refused in silence for a task that
@@ -102,8 +106,8 @@ type Standing struct {
 	RunOpen  bool    // false: the run is closed or unknown; its tasks are not worked
 	Life     int     // the task's current life
 	Outcome  Outcome // how this life was settled; empty while open
-	Attempts int     // failed attempts in this life
-	Reason   *Reason // of the last failed attempt in this life
+	Attempts int     // failed attempts in this life since the last recorded chunk
+	Reason   *Reason // of the last of them
 	Last     *Listed // the last recorded chunk of its list
 }
 
@@ -131,6 +135,7 @@ type Claim struct{ Run, Child, Parent string }
 type Failure struct {
 	Task   Task
 	Fetch  string
+	Chunk  int // that it was to fetch
 	Reason Reason
 }
 

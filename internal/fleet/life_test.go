@@ -2,6 +2,7 @@ package fleet_test
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -186,5 +187,47 @@ func TestSeedingTwice(t *testing.T) {
 	}
 	if len(seen) != 1 {
 		t.Errorf("%d runs of one window", len(seen))
+	}
+}
+
+// TestSupersededRun: a run that a newer one of its window has replaced is not
+// revived by whoever still works it, and working it comes to an end.
+func TestSupersededRun(t *testing.T) {
+	tree := vendorsim.Tree{Groups: 2, Devices: 4, Datagroups: 8, Points: 2}
+	sim := newSim(t, tree)
+	f := simFleet(t, sim, t.TempDir())
+	old, err := f.Runs.Seed(t.Context(), someWindow, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Its one message pauses while the new run is seeded and closed.
+	if ds, err := f.Runs.Queue("groups").Receive(t.Context(), 1, 0, 8*time.Second); err != nil || len(ds) != 1 {
+		t.Fatal(ds, err)
+	}
+	next, err := f.Runs.Seed(t.Context(), someWindow, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v := work(t, f, next); !v.Complete() {
+		t.Fatalf("%+v", v)
+	}
+	w, err := f.Workers(secrets{"token": "s3cret"}, old.Seeds[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	if _, err := w.Run(ctx, t.Context(), old.ID); !errors.Is(err, run.ErrSuperseded) {
+		t.Errorf("working a replaced run: %v, want that a newer one has its place", err)
+	}
+	if r, err := f.Runs.Store.Get(t.Context(), old.ID); err != nil || r.State != run.Superseded {
+		t.Errorf("the replaced run is %s, %v", r.State, err)
+	}
+	if _, err := f.Runs.Repair(t.Context(), old.ID); !errors.Is(err, run.ErrSuperseded) {
+		t.Errorf("repairing a replaced run: %v", err)
+	}
+	if st := sim.Stats(); st.Calls != tree.Calls() {
+		t.Errorf("%d calls, one run has %d", st.Calls, tree.Calls())
 	}
 }

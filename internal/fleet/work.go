@@ -126,6 +126,12 @@ func (w *Workers) settleUp(soft context.Context, id string) (v run.Verdict, err 
 func (w *Workers) awaitQuiet(soft context.Context, id string) error {
 	began := time.Now()
 	for quiet := 0; quiet < 2; {
+		r, err := w.fleet.Runs.Store.Get(soft, id)
+		if err == nil && r.State == run.Superseded {
+			return fmt.Errorf("run %s: %w", id, run.ErrSuperseded)
+		} else if err == nil && r.State == run.Closed {
+			return nil // by another process; what is still queued has ended, and nobody looks at it
+		}
 		counts, err := w.fleet.Runs.Store.Counts(soft, id)
 		if err != nil {
 			if soft.Err() != nil {

@@ -27,6 +27,7 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
 	_ "modernc.org/sqlite" // the driver "sqlite"
 )
 
@@ -64,6 +65,12 @@ func Open(ctx context.Context, dir string) (*Home, error) {
 }
 
 func (h *Home) open(ctx context.Context) (err error) {
+	// SQLite does not wait where two processes make one file a WAL file.
+	unlock, err := lockFile(filepath.Join(h.dir, "opening.lock"))
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	if h.db, err = openDB(ctx, filepath.Join(h.dir, "fleet.db"), 1, fleetSchema); err != nil {
 		return err
 	}
@@ -82,6 +89,18 @@ func (h *Home) open(ctx context.Context) (err error) {
 	ctx, h.stop = context.WithCancel(context.WithoutCancel(ctx))
 	h.reaper.Go(func() { h.reap(ctx) })
 	return nil
+}
+
+func lockFile(path string) (unlock func() error, err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, plain(err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f.Close, nil
 }
 
 // Close ends the use of a home. What this process still holds becomes visible
@@ -153,6 +172,10 @@ func migrate(ctx context.Context, db *sql.DB, path, schema string) error {
 	}
 	return nil
 }
+
+// txSize is how many rows one transaction writes of what may be very many: the
+// other writers, heartbeats among them, come in between.
+const txSize = 1000
 
 // inTx runs f in one writing transaction.
 func inTx(ctx context.Context, db *sql.DB, f func(*sql.Tx) error) error {
@@ -227,8 +250,8 @@ CREATE TABLE lists (
 ) WITHOUT ROWID;
 CREATE TABLE claims (run TEXT, child TEXT, parent TEXT NOT NULL, PRIMARY KEY (run, child)) WITHOUT ROWID;
 CREATE TABLE failures (
-  run TEXT, task TEXT, life INTEGER, fetch TEXT, at INTEGER NOT NULL, reason TEXT NOT NULL,
-  PRIMARY KEY (run, task, life, fetch)
+  run TEXT, task TEXT, life INTEGER, chunk INTEGER, fetch TEXT, at INTEGER NOT NULL, reason TEXT NOT NULL,
+  PRIMARY KEY (run, task, life, chunk, fetch)
 ) WITHOUT ROWID;
 CREATE TABLE counts (run TEXT, tier TEXT, what TEXT, n INTEGER NOT NULL, PRIMARY KEY (run, tier, what)) WITHOUT ROWID;
 `

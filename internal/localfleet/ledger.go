@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"slices"
 
 	"github.com/sluicehq/sluice/internal/fanout"
 )
@@ -68,7 +69,7 @@ func (l *ledger) lookRun(ctx context.Context, run string, at map[string]int, out
 		return err
 	}
 	asked := string(list)
-	err = each(tx, func(scan func(...any) error) error {
+	err = each(ctx, tx, func(scan func(...any) error) error {
 		var id, outcome string
 		var life int
 		if err := scan(&id, &life, &outcome); err != nil {
@@ -80,7 +81,7 @@ func (l *ledger) lookRun(ctx context.Context, run string, at map[string]int, out
 	if err != nil {
 		return err
 	}
-	err = each(tx, func(scan func(...any) error) error {
+	err = each(ctx, tx, func(scan func(...any) error) error {
 		var row fanout.Listed
 		if err := scanListed(scan, &row); err != nil {
 			return err
@@ -93,20 +94,24 @@ func (l *ledger) lookRun(ctx context.Context, run string, at map[string]int, out
 	if err != nil {
 		return err
 	}
-	return each(tx, func(scan func(...any) error) error {
+	return each(ctx, tx, func(scan func(...any) error) error {
 		var id, reason string
-		var life int
-		if err := scan(&id, &life, &reason); err != nil {
+		var life, chunk int
+		if err := scan(&id, &life, &chunk, &reason); err != nil {
 			return err
 		}
 		st := &out[at[id]]
-		if life != st.Life {
+		next := 0
+		if st.Last != nil {
+			next = st.Last.Chunk + 1
+		}
+		if life != st.Life || chunk != next {
 			return nil
 		}
 		st.Attempts++
 		st.Reason = new(fanout.Reason)
 		return json.Unmarshal([]byte(reason), st.Reason)
-	}, `SELECT task, life, reason FROM failures WHERE run = ? AND task IN (SELECT value FROM json_each(?)) ORDER BY at`, run, asked)
+	}, `SELECT task, life, chunk, reason FROM failures WHERE run = ? AND task IN (SELECT value FROM json_each(?)) ORDER BY at`, run, asked)
 }
 
 const listedColumns = `run, tier, task, chunk, fetch, object, children, nrows, pages, cursor, final, sent`
@@ -160,6 +165,17 @@ func (l *ledger) MarkSent(ctx context.Context, rows []fanout.Listed) error {
 
 // Claim implements fanout.Ledger.
 func (l *ledger) Claim(ctx context.Context, claims []fanout.Claim) (mine []bool, err error) {
+	for some := range slices.Chunk(claims, txSize) {
+		got, err := l.claim(ctx, some)
+		if err != nil {
+			return nil, wrap(err, "claiming %d children", len(claims))
+		}
+		mine = append(mine, got...)
+	}
+	return mine, nil
+}
+
+func (l *ledger) claim(ctx context.Context, claims []fanout.Claim) (mine []bool, err error) {
 	err = inTx(ctx, l.h.db, func(tx *sql.Tx) error {
 		mine = mine[:0]
 		st, err := tx.PrepareContext(ctx, `INSERT INTO claims (run, child, parent) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET parent = parent RETURNING parent`)
@@ -176,7 +192,7 @@ func (l *ledger) Claim(ctx context.Context, claims []fanout.Claim) (mine []bool,
 		}
 		return nil
 	})
-	return mine, wrap(err, "claiming %d children", len(claims))
+	return mine, err
 }
 
 // Fail implements fanout.Ledger.
@@ -188,13 +204,13 @@ func (l *ledger) Fail(ctx context.Context, fs []fanout.Failure) (attempts []int,
 			if err != nil {
 				return err
 			}
-			_, err = tx.ExecContext(ctx, `INSERT INTO failures (run, task, life, fetch, at, reason) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-				f.Task.Run, f.Task.ID, f.Task.Life, f.Fetch, nanos(f.Reason.At), string(reason))
+			_, err = tx.ExecContext(ctx, `INSERT INTO failures (run, task, life, chunk, fetch, at, reason) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+				f.Task.Run, f.Task.ID, f.Task.Life, f.Chunk, f.Fetch, nanos(f.Reason.At), string(reason))
 			if err != nil {
 				return err
 			}
 			var n int
-			err = tx.QueryRowContext(ctx, `SELECT count(*) FROM failures WHERE run = ? AND task = ? AND life = ?`, f.Task.Run, f.Task.ID, f.Task.Life).Scan(&n)
+			err = tx.QueryRowContext(ctx, `SELECT count(*) FROM failures WHERE run = ? AND task = ? AND life = ? AND chunk = ?`, f.Task.Run, f.Task.ID, f.Task.Life, f.Chunk).Scan(&n)
 			if err != nil {
 				return err
 			}
@@ -261,10 +277,10 @@ func count(ctx context.Context, tx *sql.Tx, run, tier, what string, n int) error
 }
 
 // each runs a query and calls f for every row.
-func each(q interface {
-	Query(string, ...any) (*sql.Rows, error)
+func each(ctx context.Context, q interface {
+	QueryContext(context.Context, string, ...any) (*sql.Rows, error)
 }, f func(scan func(...any) error) error, query string, args ...any) error {
-	rows, err := q.Query(query, args...)
+	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -41,7 +42,16 @@ const pollEvery = 25 * time.Millisecond
 
 // Send implements fanout.Queue.
 func (q *queue) Send(ctx context.Context, tasks []fanout.Task) error {
-	err := inTx(ctx, q.h.db, func(tx *sql.Tx) error {
+	for some := range slices.Chunk(tasks, txSize) {
+		if err := q.send(ctx, some); err != nil {
+			return wrap(err, "sending %d tasks to queue %s", len(tasks), q.name)
+		}
+	}
+	return nil
+}
+
+func (q *queue) send(ctx context.Context, tasks []fanout.Task) error {
+	return inTx(ctx, q.h.db, func(tx *sql.Tx) error {
 		st, err := tx.PrepareContext(ctx, `INSERT INTO messages (queue, run, task, life, body, visible) VALUES (?, ?, ?, ?, ?, 0)
 			ON CONFLICT (queue, task) DO UPDATE SET life = excluded.life, body = excluded.body, visible = 0, receives = receives + 1, owner = ''
 			WHERE excluded.life > messages.life`)
@@ -70,7 +80,6 @@ func (q *queue) Send(ctx context.Context, tasks []fanout.Task) error {
 		}
 		return nil
 	})
-	return wrap(err, "sending %d tasks to queue %s", len(tasks), q.name)
 }
 
 // Receive implements fanout.Queue.
@@ -136,7 +145,7 @@ func (q *queue) Hide(ctx context.Context, hides []fanout.Hide) error {
 	var lost []fanout.Receipt
 	err := inTx(ctx, q.h.db, func(tx *sql.Tx) error {
 		lost = nil
-		st, err := tx.PrepareContext(ctx, `UPDATE messages SET visible = ? WHERE seq = ? AND receives = ? AND queue = ? AND visible > ?`)
+		st, err := tx.PrepareContext(ctx, `UPDATE messages SET visible = ?, owner = iif(?, owner, '') WHERE seq = ? AND receives = ? AND queue = ? AND visible > ?`)
 		if err != nil {
 			return err
 		}
@@ -144,7 +153,7 @@ func (q *queue) Hide(ctx context.Context, hides []fanout.Hide) error {
 		now := time.Now()
 		for _, hide := range hides {
 			seq, receives := parse(hide.Receipt)
-			res, err := st.ExecContext(ctx, nanos(now.Add(hide.For)), seq, receives, q.name, nanos(now))
+			res, err := st.ExecContext(ctx, nanos(now.Add(hide.For)), hide.Keep, seq, receives, q.name, nanos(now))
 			if err != nil {
 				return err
 			}

@@ -94,7 +94,7 @@ func (s runs) Get(ctx context.Context, id string) (r run.Run, err error) {
 
 // List implements run.Store.
 func (s runs) List(ctx context.Context, vendor string) (out []run.Run, err error) {
-	err = each(s.h.readers, func(scan func(...any) error) error {
+	err = each(ctx, s.h.readers, func(scan func(...any) error) error {
 		var doc string
 		if err := scan(&doc); err != nil {
 			return err
@@ -110,8 +110,13 @@ func (s runs) List(ctx context.Context, vendor string) (out []run.Run, err error
 }
 
 // Finish implements run.Store.
-func (s runs) Finish(ctx context.Context, id string, v run.Verdict) error {
+func (s runs) Finish(ctx context.Context, id string, rev int, v run.Verdict) error {
 	return inTx(ctx, s.h.db, func(tx *sql.Tx) error {
+		if r, err := get(tx, id); err != nil {
+			return err
+		} else if r.Rev != rev {
+			return run.ErrChanged
+		}
 		return change(tx, id, func(r *run.Run) {
 			r.Verdict = &v
 			if v.Settled() && r.State == run.Open {
@@ -124,13 +129,18 @@ func (s runs) Finish(ctx context.Context, id string, v run.Verdict) error {
 // Open implements run.Store.
 func (s runs) Open(ctx context.Context, id string) error {
 	return inTx(ctx, s.h.db, func(tx *sql.Tx) error {
-		return change(tx, id, func(r *run.Run) { r.State = run.Open })
+		if r, err := get(tx, id); err != nil {
+			return err
+		} else if r.State == run.Superseded {
+			return fmt.Errorf("run %s: %w", id, run.ErrSuperseded)
+		}
+		return change(tx, id, func(r *run.Run) { r.State, r.Rev = run.Open, r.Rev+1 })
 	})
 }
 
 // Ends implements run.Store.
 func (s runs) Ends(ctx context.Context, id string, f func(fanout.Settlement) error) error {
-	return each(s.h.readers, func(scan func(...any) error) error {
+	return each(ctx, s.h.readers, func(scan func(...any) error) error {
 		var e fanout.Settlement
 		var task string
 		var at int64
@@ -147,7 +157,7 @@ func (s runs) Ends(ctx context.Context, id string, f func(fanout.Settlement) err
 
 // Lists implements run.Store.
 func (s runs) Lists(ctx context.Context, id string, f func(fanout.Listed) error) error {
-	return each(s.h.readers, func(scan func(...any) error) error {
+	return each(ctx, s.h.readers, func(scan func(...any) error) error {
 		var r fanout.Listed
 		if err := scanListed(scan, &r); err != nil {
 			return err
@@ -158,7 +168,7 @@ func (s runs) Lists(ctx context.Context, id string, f func(fanout.Listed) error)
 
 // DeadTasks implements run.Store.
 func (s runs) DeadTasks(ctx context.Context, id string, f func(run.DeadTask) error) error {
-	return each(s.h.readers, func(scan func(...any) error) error {
+	return each(ctx, s.h.readers, func(scan func(...any) error) error {
 		var d run.DeadTask
 		var task, reason string
 		var at int64
@@ -215,7 +225,7 @@ func (s runs) Reopen(ctx context.Context, id, task string) (t fanout.Task, ok bo
 // Counts implements run.Store.
 func (s runs) Counts(ctx context.Context, id string) (map[string]run.Count, error) {
 	out := map[string]run.Count{}
-	err := each(s.h.readers, func(scan func(...any) error) error {
+	err := each(ctx, s.h.readers, func(scan func(...any) error) error {
 		var tier, what string
 		var n int
 		if err := scan(&tier, &what, &n); err != nil {
@@ -240,7 +250,7 @@ func (s runs) Counts(ctx context.Context, id string) (map[string]run.Count, erro
 	if err != nil {
 		return nil, wrap(err, "counting run %s", id)
 	}
-	err = each(s.h.readers, func(scan func(...any) error) error {
+	err = each(ctx, s.h.readers, func(scan func(...any) error) error {
 		var queue string
 		var n int
 		if err := scan(&queue, &n); err != nil {

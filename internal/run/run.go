@@ -32,6 +32,7 @@ type Run struct {
 	Closed   time.Time     `json:"closed,omitzero"`
 	Verdict  *Verdict      `json:"verdict,omitempty"` // the last one computed
 	Origin   Origin        `json:"origin,omitzero"`
+	Rev      int           `json:"rev,omitempty"`      // grows with each Open: a verdict older than the last one does not close the run
 	Previous string        `json:"previous,omitempty"` // the run of this vendor that was seeded before it
 }
 
@@ -54,6 +55,12 @@ const (
 // ErrNoRun says that there is no such run.
 var ErrNoRun = errors.New("no such run")
 
+// ErrSuperseded says that a newer run of the same window has taken this one's place.
+var ErrSuperseded = errors.New("a newer run of the same window has taken its place")
+
+// ErrChanged says that a run was opened while its verdict was computed.
+var ErrChanged = errors.New("the run was opened while its verdict was computed")
+
 // Store keeps runs and gives the whole ledger of one to those who judge it. It
 // is safe for concurrent use.
 type Store interface {
@@ -65,8 +72,9 @@ type Store interface {
 	// List returns a vendor's runs, newest first; all vendors' if vendor is empty.
 	List(ctx context.Context, vendor string) ([]Run, error)
 	// Finish records a verdict, and closes the run if its tasks are all settled.
-	Finish(ctx context.Context, id string, v Verdict) error
-	// Open opens a closed or superseded run again.
+	// ErrChanged: the run is no longer at rev.
+	Finish(ctx context.Context, id string, rev int, v Verdict) error
+	// Open opens a closed run again. ErrSuperseded: it is to stay as it is.
 	Open(ctx context.Context, id string) error
 
 	// Ends calls each for every settled task of a run, in no order.

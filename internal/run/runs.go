@@ -69,7 +69,15 @@ func (r *Runs) Seed(ctx context.Context, w fanout.Window, again bool) (Run, erro
 
 // Judge computes a run's verdict, records it, and closes the run when every
 // task has ended.
-func (r *Runs) Judge(ctx context.Context, id string) (Verdict, error) {
+func (r *Runs) Judge(ctx context.Context, id string) (v Verdict, err error) {
+	for {
+		if v, err = r.judgeOnce(ctx, id); !errors.Is(err, ErrChanged) {
+			return v, err
+		}
+	}
+}
+
+func (r *Runs) judgeOnce(ctx context.Context, id string) (Verdict, error) {
 	run, err := r.Store.Get(ctx, id)
 	if err != nil {
 		return Verdict{}, err
@@ -84,7 +92,7 @@ func (r *Runs) Judge(ctx context.Context, id string) (Verdict, error) {
 			return Verdict{}, err
 		}
 	}
-	if err := r.Store.Finish(ctx, id, v); err != nil {
+	if err := r.Store.Finish(ctx, id, run.Rev, v); err != nil {
 		return Verdict{}, fmt.Errorf("recording the verdict of run %s: %w", id, err)
 	}
 	return v, nil
@@ -171,6 +179,11 @@ func (r *Runs) Replay(ctx context.Context, id string, pick func(DeadTask) bool) 
 				tiers[next.Tier] = append(tiers[next.Tier], next)
 			}
 		}
+		// Once more: a verdict that was computed before they were reopened must not
+		// close the run, or its workers would drop them.
+		if err := r.Store.Open(ctx, id); err != nil {
+			return sent, fmt.Errorf("opening run %s: %w", id, err)
+		}
 		for tier, tasks := range tiers {
 			if err := r.Queue(tier).Send(ctx, tasks); err != nil {
 				return sent, fmt.Errorf("sending reopened tasks to tier %s (repair sends them again): %w", tier, err)
@@ -189,8 +202,14 @@ func (r *Runs) Replay(ctx context.Context, id string, pick func(DeadTask) bool) 
 // sweep removes the dead-letter queue's tokens of tasks that are not dead.
 func (r *Runs) sweep(ctx context.Context, tier string) error {
 	q := r.Dead(tier)
+	var keep []fanout.Hide // given back at the end, so that each is seen once
+	defer func() {
+		if len(keep) > 0 {
+			_ = q.Hide(context.WithoutCancel(ctx), keep) // or they show when their visibility ends
+		}
+	}()
 	for {
-		batch, err := q.Receive(ctx, 100, 0, 10*time.Second)
+		batch, err := q.Receive(ctx, 100, 0, 5*time.Minute)
 		if err != nil {
 			return fmt.Errorf("sweeping the dead letters of tier %s: %w", tier, err)
 		}
@@ -207,7 +226,9 @@ func (r *Runs) sweep(ctx context.Context, tier string) error {
 		}
 		var over []fanout.Receipt
 		for i, d := range batch {
-			if stands[i].Outcome != fanout.Dead {
+			if stands[i].Outcome == fanout.Dead {
+				keep = append(keep, fanout.Hide{Receipt: d.Receipt})
+			} else {
 				over = append(over, d.Receipt)
 			}
 		}
@@ -270,21 +291,21 @@ func (r *Runs) ReadBack(ctx context.Context, id, tier string, each func(*fanout.
 }
 
 func (r *Runs) readTier(ctx context.Context, id, tier string, each func(*fanout.Record) error) (waste int, err error) {
-	counts := map[chunkKey]bool{}
+	counts := map[mark]bool{}
 	from := map[string]int{} // task -> chunks that precede its last part
 	err = errors.Join(
 		r.Store.Ends(ctx, id, func(e fanout.Settlement) error {
 			if e.Task.Tier == tier {
 				from[e.Task.ID] = e.Chunk
 				if e.Outcome == fanout.Done {
-					counts[chunkKey{e.Task.ID, e.Fetch, e.Chunk}] = true
+					counts[markOf(e.Task.ID, e.Fetch, e.Chunk)] = true
 				}
 			}
 			return nil
 		}),
 		r.Store.Lists(ctx, id, func(l fanout.Listed) error {
 			if n, ended := from[l.Task]; ended && l.Chunk < n {
-				counts[chunkKey{l.Task, l.Fetch, l.Chunk}] = true
+				counts[markOf(l.Task, l.Fetch, l.Chunk)] = true
 			}
 			return nil
 		}))
@@ -295,7 +316,7 @@ func (r *Runs) readTier(ctx context.Context, id, tier string, each func(*fanout.
 		if rec.Kind != "page" {
 			return nil
 		}
-		if !counts[chunkKey{rec.Task.ID, rec.Fetch, rec.Chunk}] {
+		if !counts[markOf(rec.Task.ID, rec.Fetch, rec.Chunk)] {
 			waste++
 			return nil
 		}

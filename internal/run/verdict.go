@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -67,8 +68,9 @@ func (v Verdict) Sum() string {
 // maxNames bounds the names that a verdict carries.
 const maxNames = 100
 
-// partSize is how many tasks are compared at once: memory does not grow with
-// the run, only the number of passes does. 1<<18 IDs take about 20 MiB.
+// partSize is how many tasks are compared at once: of a larger run the number
+// of passes grows. 1<<18 IDs take about 30 MB. What is kept besides is one mark
+// for each list.
 const partSize = 1 << 18
 
 // judge computes the verdict of a run.
@@ -118,18 +120,32 @@ func (j *judge) bound(ctx context.Context) (int, error) {
 	return n, wrap(err, "reading the lists of run "+j.run.ID)
 }
 
+// ended is what is kept of a settlement.
+type ended struct{ chunk int }
+
 // part judges the tasks whose IDs are mine.
 func (j *judge) part(ctx context.Context, mine func(id string) bool) error {
-	ends := map[string]fanout.Outcome{}
+	ends := map[string]ended{}
 	err := j.store.Ends(ctx, j.run.ID, func(e fanout.Settlement) error {
 		if mine(e.Task.ID) {
-			ends[e.Task.ID] = e.Outcome
+			ends[e.Task.ID] = ended{e.Chunk}
 			j.settled(e)
 		}
 		return nil
 	})
 	if err != nil {
 		return wrap(err, "reading the settled tasks of run "+j.run.ID)
+	}
+	// A settlement has the rows of its last part; the chunks before it have theirs.
+	err = j.store.Lists(ctx, j.run.ID, func(l fanout.Listed) error {
+		if end, ok := ends[l.Task]; ok && l.Chunk < end.chunk {
+			j.sum(l.Tier).Rows += l.Rows
+			j.v.Rows += l.Rows
+		}
+		return nil
+	})
+	if err != nil {
+		return wrap(err, "reading the lists of run "+j.run.ID)
 	}
 	seen := map[string]bool{}
 	known := func(t fanout.Task) error {
@@ -140,7 +156,7 @@ func (j *judge) part(ctx context.Context, mine func(id string) bool) error {
 		j.v.Known++
 		sum := j.sum(t.Tier)
 		sum.Known++
-		if ends[t.ID] != "" {
+		if _, settled := ends[t.ID]; settled {
 			return nil
 		}
 		j.v.Missing++
@@ -199,10 +215,10 @@ func (j *judge) sum(tier string) *TierSum {
 
 // children calls each for every child of every recorded list.
 func (j *judge) children(ctx context.Context, each func(fanout.Task) error) error {
-	counts := map[chunkKey]bool{}
+	counts := map[mark]bool{}
 	err := j.store.Lists(ctx, j.run.ID, func(l fanout.Listed) error {
 		if l.Children > 0 {
-			counts[chunkKey{l.Task, l.Fetch, l.Chunk}] = true
+			counts[markOf(l.Task, l.Fetch, l.Chunk)] = true
 		}
 		return nil
 	})
@@ -212,7 +228,7 @@ func (j *judge) children(ctx context.Context, each func(fanout.Task) error) erro
 	for i, tier := range j.run.Tiers[:max(len(j.run.Tiers)-1, 0)] {
 		below := j.run.Tiers[i+1]
 		err := j.landing.Records(ctx, j.run.ID, tier, func(r *fanout.Record) error {
-			k := chunkKey{r.Task.ID, r.Fetch, r.Chunk}
+			k := markOf(r.Task.ID, r.Fetch, r.Chunk)
 			if r.Kind != "list" || !counts[k] {
 				return nil
 			}
@@ -234,9 +250,15 @@ func (j *judge) children(ctx context.Context, each func(fanout.Task) error) erro
 	return nil
 }
 
-type chunkKey struct {
-	task, fetch string
-	chunk       int
+// A mark stands for one part of one task as one fetch found it: 128 bits of a
+// hash, so that those of a million tasks take some 50 MB.
+type mark [2]uint64
+
+var markSeeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
+
+func markOf(task, fetch string, chunk int) mark {
+	text := task + " " + fetch + " " + strconv.Itoa(chunk)
+	return mark{maphash.String(markSeeds[0], text), maphash.String(markSeeds[1], text)}
 }
 
 // Name is a task as people read it: its tier and its key path.

@@ -182,7 +182,7 @@ type Ledger struct {
 	ends     map[string]fanout.Settlement // by run/task
 	lists    map[string][]fanout.Listed
 	owner    map[string]string
-	failures map[string]map[string]fanout.Reason // by run/task/life, then fetch
+	failures map[string]map[string]fanout.Reason // by run/task/life/chunk, then fetch
 	last     map[string]fanout.Reason
 	Writes   map[string]int // by kind
 }
@@ -200,7 +200,7 @@ func key(run, task string) string { return run + "/" + task }
 
 func (l *Ledger) life(k string) int { return max(1, l.lives[k]) }
 
-func lifeKey(k string, life int) string { return fmt.Sprint(k, "#", life) }
+func chunkKey(k string, life, chunk int) string { return fmt.Sprint(k, "#", life, ".", chunk) }
 
 // AnyOpen implements fanout.Ledger.
 func (l *Ledger) AnyOpen(ctx context.Context) (bool, error) { return true, ctx.Err() }
@@ -216,7 +216,7 @@ func (l *Ledger) Look(ctx context.Context, tasks []fanout.Task) ([]fanout.Standi
 		if end, ok := l.ends[k]; ok {
 			st.Outcome = end.Outcome
 		}
-		lk := lifeKey(k, st.Life)
+		lk := chunkKey(k, st.Life, len(l.lists[k]))
 		st.Attempts = len(l.failures[lk])
 		if r, ok := l.last[lk]; ok {
 			st.Reason = &r
@@ -293,7 +293,7 @@ func (l *Ledger) Fail(ctx context.Context, fs []fanout.Failure) ([]int, error) {
 	out := make([]int, len(fs))
 	for i, f := range fs {
 		l.Writes["fail"]++
-		k := lifeKey(key(f.Task.Run, f.Task.ID), f.Task.Life)
+		k := chunkKey(key(f.Task.Run, f.Task.ID), f.Task.Life, f.Chunk)
 		if l.failures[k] == nil {
 			l.failures[k] = map[string]fanout.Reason{}
 		}

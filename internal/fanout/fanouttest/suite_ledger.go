@@ -168,6 +168,30 @@ func TestLedger(t *testing.T, s Settings, open func(t *testing.T) (l fanout.Ledg
 			}
 			fail(b, "f3", 1)
 		},
+		"attempts are counted at the chunk that they were for": func(t *testing.T, l fanout.Ledger, run string, _ reopener) {
+			a := task(run, "a", "x")
+			fail := func(chunk int, fetch string) int {
+				t.Helper()
+				got, err := l.Fail(ctx, []fanout.Failure{{Task: a, Fetch: fetch, Chunk: chunk, Reason: fanout.Reason{Message: fetch, At: time.Now().UTC()}}})
+				ok(t, err)
+				return got[0]
+			}
+			fail(0, "f1")
+			if n := fail(0, "f2"); n != 2 {
+				t.Errorf("%d attempts at the first chunk, want 2", n)
+			}
+			_, err := l.List(ctx, []fanout.Listed{{Run: run, Tier: "a", Task: a.ID, Fetch: "f2", Cursor: "c"}})
+			ok(t, err)
+			if st := look(t, l, a)[0]; st.Attempts != 0 || st.Reason != nil {
+				t.Errorf("%d attempts after the list got on", st.Attempts)
+			}
+			if n := fail(1, "f3"); n != 1 {
+				t.Errorf("%d attempts at the second chunk, want 1", n)
+			}
+			if st := look(t, l, a)[0]; st.Attempts != 1 || st.Reason == nil || st.Reason.Message != "f3" {
+				t.Errorf("%+v", st)
+			}
+		},
 		"of many writers one wins": func(t *testing.T, l fanout.Ledger, run string, _ reopener) {
 			a := task(run, "a", "x")
 			var mu sync.Mutex
