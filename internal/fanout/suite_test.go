@@ -22,3 +22,12 @@ func TestModelLedger(t *testing.T) {
 		return l, "r1", l.Reopen
 	})
 }
+
+func TestModelLanding(t *testing.T) {
+	fanouttest.TestLanding(t, func(*testing.T) fanout.Landing { return new(fanouttest.Landing) },
+		func(t *testing.T, l fanout.Landing, object string, each func(*fanout.Record)) {
+			for _, r := range l.(*fanouttest.Landing).Object(object) {
+				each(&r)
+			}
+		})
+}

@@ -194,6 +194,7 @@ func (s *Sim) answer(w http.ResponseWriter, r *http.Request, trouble Trouble) {
 		s.count(func() { s.failed++ })
 		w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 		w.Write(body[:len(body)/2])
+		_ = http.NewResponseController(w).Flush() // the half is to arrive
 		panic(http.ErrAbortHandler)
 	default:
 		s.count(func() { s.byPath[r.URL.RequestURI()]++ })

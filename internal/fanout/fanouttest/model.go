@@ -1,7 +1,9 @@
 package fanouttest
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -391,6 +393,13 @@ func (l *Landing) Records() (out []fanout.Record) {
 	return out
 }
 
+// Object returns the records of one object.
+func (l *Landing) Object(name string) []fanout.Record {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.objects[name])
+}
+
 // Objects is how many objects have landed.
 func (l *Landing) Objects() int {
 	l.mu.Lock()
@@ -409,7 +418,13 @@ func (b *landingBatch) Object() string { return b.object }
 func (b *landingBatch) Size() int      { return b.size }
 
 func (b *landingBatch) Add(r fanout.Record) error {
-	r.Body = slices.Clone(r.Body)
+	if r.Body != nil {
+		var body bytes.Buffer
+		if err := json.Compact(&body, r.Body); err != nil {
+			return err
+		}
+		r.Body = body.Bytes()
+	}
 	b.recs = append(b.recs, r)
 	b.size += len(r.Body) + 100*len(r.Children)
 	return nil
