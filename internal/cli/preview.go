@@ -91,7 +91,8 @@ func (a *app) preview(h *localfleet.Home, plan *vendorapi.Plan, w fanout.Window,
 		Permit: func(ctx context.Context) (func(), error) {
 			ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 			defer cancel()
-			return workers.Governor().Take(ctx)
+			permit, err := workers.Governor().Take(ctx)
+			return permit.Release, err
 		},
 	}, func(s vendorapi.PreviewStep) {
 		calls++

@@ -245,3 +245,32 @@ func TestPoison(t *testing.T) {
 		}
 	})
 }
+
+// TestAPermitThatEnds: a request that could not be written in time is no call
+// and no failure; the task takes another permit.
+func TestAPermitThatEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := fanouttest.NewWorld("", 10)
+		w.Vendor.Answer = func(_ fanout.Task, _ string, n int) error {
+			if n < 3 {
+				return fanout.ErrTooLate
+			}
+			return nil
+		}
+		seed(t, w)
+		var rep fanout.Report
+		for i := range 2 {
+			r, err := w.Engine(i).Drain(t.Context(), t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			rep.Add(r)
+		}
+		if err := w.Check(0); err != nil {
+			t.Error(err)
+		}
+		if rep.Calls != 11 || rep.TooLate != 22 || w.Ledger.Writes["fail"] != 0 {
+			t.Errorf("%d calls, %d too late, %v; want 11, 22 and no failure", rep.Calls, rep.TooLate, w.Ledger.Writes)
+		}
+	})
+}

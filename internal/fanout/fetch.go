@@ -49,6 +49,8 @@ func (f *fetch) run(ctx context.Context) {
 		sent, page, err := f.call(ctx)
 		switch {
 		case err == nil:
+		case errors.Is(err, ErrTooLate) && f.d.hard.Err() == nil:
+			continue // nothing was sent: another permit
 		case errors.Is(context.Cause(ctx), ErrReceiptLost):
 			f.d.meter.outcome(Abandoned, 1) // another worker has it
 			return
@@ -86,13 +88,17 @@ func (f *fetch) call(ctx context.Context) (sent time.Time, p Page, err error) {
 	defer context.AfterFunc(d.soft, cancel)()
 	defer cancel()
 	asked := time.Now()
-	release, err := d.Governor.Take(until)
+	permit, err := d.Governor.Take(until)
 	sent = time.Now()
 	if err != nil {
 		return sent, p, err
 	}
-	p, err = d.Vendor.Call(ctx, f.del.Task, f.cursor)
-	release()
+	p, err = d.Vendor.Call(WithSendBy(ctx, permit.By), f.del.Task, f.cursor)
+	permit.Release()
+	if errors.Is(err, ErrTooLate) {
+		d.meter.update(func(r *Report) { r.TooLate++ })
+		return sent, p, err
+	}
 	d.meter.update(func(r *Report) {
 		r.Calls++
 		r.Permits += sent.Sub(asked)

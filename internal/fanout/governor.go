@@ -13,12 +13,10 @@ type Governor interface {
 	Outlook(ctx context.Context, within time.Duration) (Outlook, error)
 
 	// Take waits for a permit and returns at the instant that it is for: the
-	// call must start at once. release gives back what the call holds while it
-	// is under way (a place in flight) and must be called once, when the
-	// answer's body has been read. The error is ErrNoPermit when no permit can
+	// call must start at once. The error is ErrNoPermit when no permit can
 	// be had before ctx's deadline, when the fleet is braked, broken or stopped
 	// for longer than is worth waiting, or when the store cannot be reached.
-	Take(ctx context.Context) (release func(), err error)
+	Take(ctx context.Context) (Permit, error)
 
 	// Throttled reports a 429 for a call that was sent at the given instant; it
 	// brakes the whole fleet for retryAfter, or for a growing pause when that is
@@ -31,7 +29,8 @@ type Governor interface {
 
 	// Probe makes the one call that finds out whether an outage is over, if its
 	// time has come and nobody else is at it: tried tells. A nil error of call
-	// means that the vendor is alive again, and ends the outage.
+	// means that the vendor is alive again, and ends the outage. The context of
+	// call carries what WithSendBy sets.
 	Probe(ctx context.Context, call func(context.Context) error) (tried bool, err error)
 
 	// Alive reports a call that succeeded, so that a later brake starts its
@@ -40,6 +39,38 @@ type Governor interface {
 
 	// Stop stops the vendor for everybody until an operator resumes it.
 	Stop(ctx context.Context, why string) error
+}
+
+// A Permit is the right to start one call now.
+type Permit struct {
+	// Release gives back what the call holds while it is under way (a place in
+	// flight). It must be called once, when the answer's body has been read.
+	Release func()
+	// By is when the right ends: a request that is not on its way by then must
+	// not be sent. Zero: it does not end.
+	By time.Time
+}
+
+// ErrTooLate is the error of a call that was not sent, because its permit had
+// ended before the request could be written. Nothing has left this process.
+var ErrTooLate = errors.New("the permit ended before the request could be sent")
+
+type sendByKey struct{}
+
+// WithSendBy tells a Vendor, beside the call, until when its request may be
+// written. Between a permit's instant and the first byte there is room for a
+// busy machine to stall; only who writes can tell.
+func WithSendBy(ctx context.Context, by time.Time) context.Context {
+	if by.IsZero() {
+		return ctx
+	}
+	return context.WithValue(ctx, sendByKey{}, by)
+}
+
+// SendBy is what WithSendBy has set; zero: nothing.
+func SendBy(ctx context.Context) time.Time {
+	by, _ := ctx.Value(sendByKey{}).(time.Time)
+	return by
 }
 
 // An Outlook is what a governor sees ahead for this process.

@@ -12,6 +12,7 @@ type Report struct {
 	Outcomes map[Outcome]int
 	Calls    int // requests sent to the vendor, probes included
 	Probes   int
+	TooLate  int // permits that ended before the request could be written
 	Failed   map[Class]int
 	Pages    int // answers landed
 	Rows     int
@@ -98,6 +99,7 @@ func (r *Report) Add(o Report) {
 	}
 	r.Calls += o.Calls
 	r.Probes += o.Probes
+	r.TooLate += o.TooLate
 	r.Pages += o.Pages
 	r.Rows += o.Rows
 	r.Children += o.Children

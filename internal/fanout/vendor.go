@@ -11,7 +11,8 @@ import (
 type Vendor interface {
 	// Call fetches one page of t: the first if cursor is empty, else the one
 	// that the page before pointed to. Each Call is exactly one request to the
-	// vendor. A failure is a *CallError; ctx's end is returned as it is.
+	// vendor, or none: ErrTooLate, when SendBy of ctx has passed before it could be
+	// written. A failure is a *CallError; ctx's end is returned as it is.
 	Call(ctx context.Context, t Task, cursor string) (Page, error)
 }
 

@@ -26,6 +26,7 @@ var ErrSoftStop = errors.New("stopped by the operator")
 func (w *Workers) Run(soft, hard context.Context, id string) (run.Verdict, error) {
 	soft, stop := context.WithCancelCause(soft)
 	defer stop(nil)
+	w.warm(soft)
 	var verdict run.Verdict
 	var group sync.WaitGroup
 	group.Go(func() {
@@ -47,10 +48,19 @@ func (w *Workers) Run(soft, hard context.Context, id string) (run.Verdict, error
 	return verdict, nil
 }
 
+// warm opens connections before the first permits: a call that had to shake
+// hands first would arrive later than its permit counts on.
+func (w *Workers) warm(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	w.client.Warm(ctx, min(w.fleet.inFlight(), 16))
+}
+
 // Work drains the workers' tiers until soft ends.
 func (w *Workers) Work(soft, hard context.Context) error {
 	soft, stop := context.WithCancelCause(soft)
 	defer stop(nil)
+	w.warm(soft)
 	var group sync.WaitGroup
 	for _, t := range w.tiers {
 		group.Go(func() {

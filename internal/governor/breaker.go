@@ -73,7 +73,7 @@ func (g *Governor) Probe(ctx context.Context, call func(context.Context) error) 
 	if err != nil {
 		return false, errors.Join(err, g.probed(ctx, s, unknown, nil))
 	}
-	failure := call(ctx)
+	failure := call(fanout.WithSendBy(ctx, g.by(s)))
 	release()
 	return true, errors.Join(failure, g.probed(ctx, s, judgeProbe(failure), failure))
 }

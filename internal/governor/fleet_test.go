@@ -124,7 +124,7 @@ func (m *member) crash() { m.crashed.Store(true); m.kill() }
 
 func (m *member) callAlways() {
 	for m.ctx.Err() == nil {
-		release, err := m.Take(m.ctx)
+		permit, err := m.Take(m.ctx)
 		if err != nil {
 			select {
 			case <-m.ctx.Done():
@@ -132,7 +132,7 @@ func (m *member) callAlways() {
 			}
 			continue
 		}
-		m.call(release)
+		m.call(permit.Release)
 	}
 }
 

@@ -176,12 +176,12 @@ func TestTakeGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, governor.Limit{Name: "s", Kind: governor.Spacing, Count: 1, Per: time.Minute})
 		m := f.add(0)
-		release, err := m.Take(t.Context())
+		permit, err := m.Take(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
-		release()
-		release() // harmless
+		permit.Release()
+		permit.Release() // harmless
 		began := time.Now()
 		if _, err := m.Take(t.Context()); !errors.Is(err, fanout.ErrNoPermit) || time.Since(began) > time.Second {
 			t.Errorf("the next is a minute away: %v after %v", err, time.Since(began))
@@ -221,11 +221,11 @@ func TestResumeIsSeen(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(60 * time.Millisecond) // more than a poll
-		release, err := m.Take(t.Context())
+		permit, err := m.Take(t.Context())
 		if err != nil {
 			t.Fatalf("Take after the resume: %v", err)
 		}
-		release()
+		permit.Release()
 		f.close()
 	})
 }

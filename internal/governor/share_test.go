@@ -216,3 +216,23 @@ func TestCheck(t *testing.T) {
 		}
 	}
 }
+
+// A permit says until when its request may be written: as late as the plan
+// counts on, by the machine's own clock.
+func TestPermitEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := bucket(10, 2)
+		f := newFleet(t, l)
+		m := f.add(0)
+		_, late := governor.Plan(l, 0)
+		permit, err := m.Take(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		permit.Release()
+		if left := time.Until(permit.By); left <= 0 || left > late {
+			t.Errorf("%v left for a call that may be %v late", left, late)
+		}
+		f.close()
+	})
+}

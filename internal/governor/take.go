@@ -46,7 +46,7 @@ const (
 // booked -> its instant came -> place in flight taken -> judged again by the
 // caller's own goroutine -> used. A slot that fails the last judgement is gone,
 // and its caller goes back to the front of the queue.
-func (g *Governor) Take(ctx context.Context) (release func(), err error) {
+func (g *Governor) Take(ctx context.Context) (_ fanout.Permit, err error) {
 	began := time.Now()
 	defer func() {
 		g.mu.Lock()
@@ -56,21 +56,26 @@ func (g *Governor) Take(ctx context.Context) (release func(), err error) {
 	w := &waiter{ready: make(chan grant, 1)}
 	for front := false; ; front = true {
 		if err := g.enqueue(ctx, w, front); err != nil {
-			return nil, err
+			return fanout.Permit{}, err
 		}
 		select {
 		case gr := <-w.ready:
 			if gr.err != nil {
-				return nil, gr.err
+				return fanout.Permit{}, gr.err
 			}
 			if g.use(gr.slot) {
-				return g.releaser(), nil
+				return fanout.Permit{Release: g.releaser(), By: g.by(gr.slot)}, nil
 			}
 		case <-ctx.Done():
 			g.abandon(w)
-			return nil, noPermit(ctx.Err().Error())
+			return fanout.Permit{}, noPermit(ctx.Err().Error())
 		}
 	}
+}
+
+// by is until when a request on s may be written, by this process's own clock.
+func (g *Governor) by(s slot) time.Time {
+	return time.Now().Add(s.at.Add(s.late).Sub(g.cfg.Now()))
 }
 
 func noPermit(why string) error { return fmt.Errorf("%w: %s", fanout.ErrNoPermit, why) }

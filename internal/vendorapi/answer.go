@@ -183,7 +183,8 @@ const maxTake = 30 * time.Second
 func (x *exchange) take(body []byte) (taken, fanout.Class, error) {
 	ctx, cancel := context.WithTimeoutCause(x.parent, maxTake, fmt.Errorf("the spec's queries took longer than %s", maxTake))
 	defer cancel()
-	if len(body) > midBody {
+	p, split := x.call.tier.split(body)
+	if !split && len(body) > midBody {
 		select {
 		case x.client.large <- struct{}{}:
 			defer func() { <-x.client.large }()
@@ -191,12 +192,14 @@ func (x *exchange) take(body []byte) (taken, fanout.Class, error) {
 			return taken{}, fanout.Broken, context.Cause(x.parent)
 		}
 	}
-	tree, err := parseJSON(body)
-	if err != nil {
-		return taken{}, fanout.Bad, fmt.Errorf("malformed JSON: %w", err)
+	if !split {
+		var err error
+		if p.tree, err = parseJSON(body); err != nil {
+			return taken{}, fanout.Bad, fmt.Errorf("malformed JSON: %w", err)
+		}
 	}
 	sum := sha256.Sum256(body)
-	t, err := x.call.take(ctx, tree, base64.RawURLEncoding.EncodeToString(sum[:12]))
+	t, err := x.call.take(ctx, p, base64.RawURLEncoding.EncodeToString(sum[:12]))
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}

@@ -220,13 +220,13 @@ func headerValue(v string) bool {
 }
 
 // rows yields the rows that the tier's table takes from an answer.
-func (c *call) rows(ctx context.Context, tree any) iter.Seq2[any, error] {
+func (c *call) rows(ctx context.Context, p parsed) iter.Seq2[any, error] {
 	q := c.tier.rows
 	if q == nil {
 		q = c.tier.items
 	}
 	return func(yield func(any, error) bool) {
-		for row, err := range q.run(ctx, tree, c.value) {
+		for row, err := range q.over(ctx, p, c.value) {
 			if _, isObject := row.(map[string]any); err == nil && !isObject {
 				err = &errJQ{q.what, fmt.Errorf("a row must be an object, not %s", clip(exactJSON(row), 100))}
 			}
@@ -250,13 +250,13 @@ type taken struct {
 }
 
 // take finds children, rows and the next page in an answer.
-func (c *call) take(ctx context.Context, tree any, print string) (taken, error) {
+func (c *call) take(ctx context.Context, p parsed, print string) (taken, error) {
 	var t taken
-	if err := c.takeItems(ctx, tree, &t); err != nil {
+	if err := c.takeItems(ctx, p, &t); err != nil {
 		return t, err
 	}
 	if c.tier.table != "" {
-		if err := c.countRows(ctx, tree, &t); err != nil {
+		if err := c.countRows(ctx, p, &t); err != nil {
 			return t, err
 		}
 	}
@@ -264,11 +264,11 @@ func (c *call) take(ctx context.Context, tree any, print string) (taken, error) 
 	s.Page++
 	s.Received += t.items
 	b := c.plan.Bounds
-	if s.Received > b.Children {
-		return t, fmt.Errorf("the list has %w of %d children", errTooMany, b.Children)
+	if err := c.bounded(t.items); err != nil {
+		return t, err
 	}
 	var err error
-	t.next, t.more, err = c.tier.pages.next(s, pageResult{ctx, tree, t.items, print, c.value})
+	t.next, t.more, err = c.tier.pages.next(s, pageResult{ctx, p.tree, t.items, print, c.value})
 	if err != nil {
 		return t, err
 	}
@@ -279,8 +279,8 @@ func (c *call) take(ctx context.Context, tree any, print string) (taken, error) 
 	return t, nil
 }
 
-func (c *call) countRows(ctx context.Context, tree any, t *taken) error {
-	for _, err := range c.rows(ctx, tree) {
+func (c *call) countRows(ctx context.Context, p parsed, t *taken) error {
+	for _, err := range c.rows(ctx, p) {
 		if err != nil {
 			return err
 		}
@@ -289,16 +289,29 @@ func (c *call) countRows(ctx context.Context, tree any, t *taken) error {
 	return nil
 }
 
-func (c *call) takeItems(ctx context.Context, tree any, t *taken) error {
+// bounded holds the list, with so many items of this page, to its bound.
+func (c *call) bounded(items int) error {
+	if most := c.plan.Bounds.Children; c.state.Received+items > most {
+		return fmt.Errorf("the list has %w of %d children", errTooMany, most)
+	}
+	return nil
+}
+
+func (c *call) takeItems(ctx context.Context, p parsed, t *taken) error {
 	if c.tier.items == nil {
 		return nil
 	}
-	for item, err := range c.tier.items.run(ctx, tree, c.value) {
+	if c.tier.key == nil && p.list != nil && c.tier.items.each.rest == nil {
+		t.items = countList(p.list)
+		return c.bounded(t.items)
+	}
+	for item, err := range c.tier.items.over(ctx, p, c.value) {
 		if err != nil {
 			return err
 		}
-		if t.items++; c.state.Received+t.items > c.plan.Bounds.Children {
-			return fmt.Errorf("the list has %w of %d children", errTooMany, c.plan.Bounds.Children)
+		t.items++
+		if err := c.bounded(t.items); err != nil {
+			return err
 		}
 		if c.tier.key == nil {
 			continue

@@ -2,6 +2,7 @@ package vendorapi
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -35,6 +36,7 @@ type Options struct {
 type Client struct {
 	plan    *Plan
 	rt      http.RoundTripper
+	spares  *spares // nil: the transport dials, or rt is not ours
 	secrets Secrets
 	agent   string
 	budget  *budget
@@ -65,7 +67,12 @@ func NewClient(plan *Plan, secrets Secrets, opt Options) (*Client, error) {
 		c.agent = "sluice"
 	}
 	if c.rt == nil {
-		c.rt = newTransport(plan.Timeouts, opt.InFlight)
+		inFlight := opt.InFlight
+		if inFlight <= 0 {
+			inFlight = 16
+		}
+		t := newTransport(plan.Timeouts, inFlight)
+		c.rt, c.spares = t, spareFor(t, plan.base, plan.Timeouts.Connect, inFlight)
 	}
 	total := opt.Budget
 	if total == 0 {
@@ -81,15 +88,13 @@ func NewClient(plan *Plan, secrets Secrets, opt Options) (*Client, error) {
 // transport repeats requests that a server turned away, and one connection's
 // stall is every call's.
 func newTransport(t Timeouts, inFlight int) *http.Transport {
-	if inFlight <= 0 {
-		inFlight = 16
-	}
 	http1 := new(http.Protocols)
 	http1.SetHTTP1(true)
 	return &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
 		DialContext:            (&net.Dialer{Timeout: t.Connect, KeepAlive: 30 * time.Second}).DialContext,
 		TLSHandshakeTimeout:    t.Connect,
+		TLSClientConfig:        &tls.Config{NextProtos: []string{"http/1.1"}},
 		Protocols:              http1,
 		MaxIdleConns:           inFlight,
 		MaxIdleConnsPerHost:    inFlight,
@@ -100,8 +105,25 @@ func newTransport(t Timeouts, inFlight int) *http.Transport {
 	}
 }
 
-// Close closes idle connections.
+// Warm opens up to n connections, and no more than Options.InFlight, so that
+// the first calls need not wait for them; while calls are being made, the
+// client keeps a few to spare by itself. It returns when they stand or have
+// failed, at the latest after the plan's connect timeout; an error is left for
+// the calls to tell. A connection that is not used within some 20 seconds is
+// closed: call Warm just before the first calls. Behind a proxy, or with a
+// RoundTripper of one's own, it does nothing.
+func (c *Client) Warm(ctx context.Context, n int) {
+	if c.spares != nil {
+		c.spares.warm(ctx, n)
+	}
+}
+
+// Close closes idle and spare connections, and waits for what the client runs
+// besides calls.
 func (c *Client) Close() {
+	if c.spares != nil {
+		c.spares.close()
+	}
 	if t, ok := c.rt.(interface{ CloseIdleConnections() }); ok {
 		t.CloseIdleConnections()
 	}
@@ -168,7 +190,14 @@ func (c *Client) Call(ctx context.Context, t fanout.Task, cursor string) (fanout
 		return fanout.Page{}, x.fail(fanout.Broken, 0, err)
 	}
 	x.request = requestLine(req.URL)
-	resp, err := c.rt.RoundTrip(req)
+	if c.spares != nil {
+		c.spares.touch()
+	}
+	due := punctualFor(ctx)
+	resp, err := due.roundTrip(c.rt, req)
+	if due.tooLate() {
+		return fanout.Page{}, fanout.ErrTooLate
+	}
 	if err != nil {
 		return fanout.Page{}, x.noAnswer(0, err)
 	}

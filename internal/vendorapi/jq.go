@@ -23,9 +23,11 @@ import (
 // Numbers keep their digits: gojq hands a json.Number on as it is, and turns
 // it into an int, a float64 or a *big.Int only when it is calculated with.
 type query struct {
-	code *gojq.Code
-	vars []string // names without $, in the order that code wants them
-	what string   // the spec's field, for errors
+	code   *gojq.Code
+	vars   []string // names without $, in the order that code wants them
+	what   string   // the spec's field, for errors
+	parsed *gojq.Query
+	each   *each // nil: not of that form
 }
 
 var jqVariable = regexp.MustCompile(`\$([A-Za-z_][A-Za-z0-9_]*)`)
@@ -36,7 +38,7 @@ func compileJQ(what, src string, known func(name string) bool) (*query, error) {
 	if err != nil {
 		return nil, fmt.Errorf("jq: %w", err)
 	}
-	q := &query{what: what}
+	q := &query{what: what, parsed: parsed}
 	var names []string
 	for _, m := range jqVariable.FindAllStringSubmatch(src, -1) {
 		if known(m[1]) && !slices.Contains(q.vars, m[1]) {
@@ -48,6 +50,7 @@ func compileJQ(what, src string, known func(name string) bool) (*query, error) {
 	if err != nil {
 		return nil, fmt.Errorf("jq: %w", err)
 	}
+	q.each = eachOf(parsed, names)
 	return q, nil
 }
 
@@ -63,6 +66,29 @@ func (e *errJQ) Unwrap() error { return e.err }
 // run yields what the query makes of v, until the first error.
 func (q *query) run(ctx context.Context, v any, vars func(name string) (any, error)) iter.Seq2[any, error] {
 	return func(yield func(any, error) bool) {
+		args, err := q.args(vars)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		q.runCode(ctx, q.code, v, args)(yield)
+	}
+}
+
+// args are the values of the query's variables.
+func (q *query) args(vars func(name string) (any, error)) ([]any, error) {
+	args := make([]any, len(q.vars))
+	for i, n := range q.vars {
+		var err error
+		if args[i], err = vars(n); err != nil {
+			return nil, &errJQ{q.what, err}
+		}
+	}
+	return args, nil
+}
+
+func (q *query) runCode(ctx context.Context, code *gojq.Code, v any, args []any) iter.Seq2[any, error] {
+	return func(yield func(any, error) bool) {
 		// A fault of the interpreter, met by whatever a vendor sent, is that
 		// answer's fault and must not take the worker with it.
 		inYield := false
@@ -74,15 +100,7 @@ func (q *query) run(ctx context.Context, v any, vars func(name string) (any, err
 				yield(nil, &errJQ{q.what, fmt.Errorf("the jq interpreter failed: %v", r)})
 			}
 		}()
-		args := make([]any, len(q.vars))
-		for i, n := range q.vars {
-			var err error
-			if args[i], err = vars(n); err != nil {
-				yield(nil, &errJQ{q.what, err})
-				return
-			}
-		}
-		results := q.code.RunWithContext(ctx, v, args...)
+		results := code.RunWithContext(ctx, v, args...)
 		for {
 			out, ok := results.Next()
 			if !ok {

@@ -49,7 +49,7 @@ func parseState(cursor string) (state, error) {
 // pageResult is what a pager sees of an answer.
 type pageResult struct {
 	ctx   context.Context
-	tree  any // the whole answer
+	tree  any // the whole answer; a list that the pager's query does not see may be missing
 	items int // how many items it has, unusable ones included
 	print string
 	vars  func(string) (any, error)
@@ -63,6 +63,8 @@ type pager interface {
 	// next tells what follows the page: where the list then stands, or the end.
 	// It sets nothing but the pager's own part of s.
 	next(s state, r pageResult) (after state, more bool, err error)
+	// query is what next runs over the answer; nil: nothing.
+	query() *query
 }
 
 // param is one query parameter, already escaped.
@@ -122,6 +124,7 @@ type onePage struct{}
 
 func (onePage) params(state) ([]param, error)                   { return nil, nil }
 func (onePage) next(s state, _ pageResult) (state, bool, error) { return s, false, nil }
+func (onePage) query() *query                                   { return nil }
 
 // offsetPages steps by the items received, not by the size asked for: vendors
 // cap the size without a word. A list ends at its first empty page, or sooner
@@ -141,6 +144,8 @@ func (p *offsetPages) params(s state) ([]param, error) {
 	}
 	return out, nil
 }
+
+func (p *offsetPages) query() *query { return p.total }
 
 func (p *offsetPages) next(s state, r pageResult) (state, bool, error) {
 	if r.items == 0 {
@@ -199,6 +204,8 @@ func (p *cursorPages) params(s state) ([]param, error) {
 	return []param{newParam(p.param, s.Cursor)}, nil
 }
 
+func (p *cursorPages) query() *query { return p.from }
+
 func (p *cursorPages) next(s state, r pageResult) (state, bool, error) {
 	v, err := p.from.one(r.ctx, r.tree, r.vars)
 	if err != nil {
@@ -232,6 +239,7 @@ func cursorText(what string, v any) (string, error) {
 type queryPages struct{ from *query }
 
 func (p *queryPages) params(s state) ([]param, error) { return parseParams(s.Query) }
+func (p *queryPages) query() *query                   { return p.from }
 
 func (p *queryPages) next(s state, r pageResult) (state, bool, error) {
 	v, err := p.from.one(r.ctx, r.tree, r.vars)
@@ -280,6 +288,7 @@ func (p *slicePages) slice(w fanout.Window, i int) (out fanout.Window, last bool
 }
 
 func (*slicePages) params(state) ([]param, error) { return nil, nil }
+func (*slicePages) query() *query                 { return nil }
 
 // next does not know the window; the client ends the list at its last slice.
 func (*slicePages) next(s state, _ pageResult) (state, bool, error) {

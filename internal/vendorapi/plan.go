@@ -159,12 +159,12 @@ func (p *Plan) Rows(ctx context.Context, t fanout.Task, cursor string, body []by
 		if c.tier.table == "" {
 			return
 		}
-		tree, err := parseJSON(body)
+		p, err := c.tier.ready(body)
 		if err != nil {
 			yield(nil, err)
 			return
 		}
-		for row, err := range c.rows(ctx, tree) {
+		for row, err := range c.rows(ctx, p) {
 			if err != nil {
 				yield(nil, err)
 				return

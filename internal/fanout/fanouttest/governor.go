@@ -49,7 +49,7 @@ func (g *Governor) Outlook(ctx context.Context, within time.Duration) (fanout.Ou
 }
 
 // Take implements fanout.Governor.
-func (g *Governor) Take(ctx context.Context) (func(), error) {
+func (g *Governor) Take(ctx context.Context) (fanout.Permit, error) {
 	g.await(1)
 	defer g.await(-1)
 	for {
@@ -57,7 +57,7 @@ func (g *Governor) Take(ctx context.Context) (func(), error) {
 		now := time.Now()
 		if g.stopped != "" {
 			g.mu.Unlock()
-			return nil, fmt.Errorf("%w: %s", fanout.ErrNoPermit, g.stopped)
+			return fanout.Permit{}, fmt.Errorf("%w: %s", fanout.ErrNoPermit, g.stopped)
 		}
 		at := g.next
 		switch {
@@ -69,14 +69,14 @@ func (g *Governor) Take(ctx context.Context) (func(), error) {
 			g.next = now.Add(g.Interval)
 			g.Taken++
 			g.mu.Unlock()
-			return func() {}, nil
+			return fanout.Permit{Release: func() {}}, nil
 		}
 		g.mu.Unlock()
 		t := time.NewTimer(time.Until(at))
 		select {
 		case <-ctx.Done():
 			t.Stop()
-			return nil, fanout.ErrNoPermit
+			return fanout.Permit{}, fanout.ErrNoPermit
 		case <-t.C:
 		}
 	}
