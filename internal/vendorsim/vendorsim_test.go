@@ -158,7 +158,9 @@ func TestTroubles(t *testing.T) {
 		trouble vendorsim.Trouble
 		seen    func(status int, body string, err error) bool
 	}{
-		"refused":   {vendorsim.Trouble{Down: "refused", For: vendorsim.Duration(time.Minute)}, func(_ int, _ string, err error) bool { return err != nil && strings.Contains(err.Error(), "refused") }},
+		"refused": {vendorsim.Trouble{Down: "refused", For: vendorsim.Duration(time.Minute)}, func(_ int, _ string, err error) bool {
+			return err != nil && (strings.Contains(err.Error(), "refused") || strings.Contains(err.Error(), "reset"))
+		}},
 		"503":       {vendorsim.Trouble{Down: "503"}, func(status int, _ string, _ error) bool { return status == 503 }},
 		"hanging":   {vendorsim.Trouble{Down: "hanging"}, func(_ int, _ string, err error) bool { var u *url.Error; return errors.As(err, &u) && u.Timeout() }},
 		"errors":    {vendorsim.Trouble{Errors: 1}, func(status int, _ string, _ error) bool { return status == 500 }},
