@@ -204,6 +204,7 @@ func TestAListThatIsGoneTheSecondTime(t *testing.T) {
 			})
 			time.Sleep(2 * time.Second)
 			stop()
+			synctest.Wait() // it receives no more
 			w.Queues[1].Expire()
 		}
 		close(hold)

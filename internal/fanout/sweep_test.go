@@ -303,7 +303,8 @@ func TestReplayAgainstALateWorker(t *testing.T) {
 			}
 		})
 		time.Sleep(time.Second)
-		stop() // it receives no more, but its call is under way
+		stop()
+		synctest.Wait() // it receives no more, but its call is under way
 		w.Queues[1].Expire()
 		drain(1)
 		if end := w.Ledger.Ends()[leaf.ID]; end.Outcome != fanout.Dead {
@@ -401,6 +402,7 @@ func TestTheFirstListCounts(t *testing.T) {
 			})
 			time.Sleep(5 * time.Second) // fetched, about to land
 			stop()
+			synctest.Wait() // it receives no more
 			w.Queues[0].Expire()
 		}
 		for i := range workers {
