@@ -25,7 +25,7 @@ lint: ## formatting, vet, staticcheck
 vuln: ## known vulnerabilities in what is used (asks vuln.go.dev)
 	$(GO) run $(GOVULNCHECK) ./...
 
-prove: ## limits, kills and outages in real time: some 20 minutes
+prove: ## limits, kills and outages in real time: about 16 minutes
 	$(GO) test -tags prove -count 1 -timeout 40m -v -run 'TestShare|TestRateHalved|TestBrake|TestClockAhead|TestOutage|TestKills' ./test
 
 bench: ## the targets beside the measured figures
