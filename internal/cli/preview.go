@@ -105,7 +105,7 @@ func (a *app) preview(h *localfleet.Home, plan *vendorapi.Plan, w fanout.Window,
 		return fmt.Errorf("vendor %s refused the secret: %w. Correct %s", plan.Name, err, a.secretPlaces(plan))
 	case errors.Is(err, fanout.ErrNoPermit):
 		if rep, statusErr := f.GovernorStatus(a.soft); statusErr == nil && holdText(rep) != "free" {
-			return fmt.Errorf("no call can be made: vendor %s is %s", plan.Name, holdText(rep))
+			return fmt.Errorf("no call can be made: vendor %s is %s. To let it be called again: sluice resume %s%s", plan.Name, holdText(rep), plan.Name, a.homeFlag())
 		}
 		return err
 	case err != nil:

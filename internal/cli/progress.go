@@ -148,6 +148,10 @@ func (w *watch) hold() (brief, full string) {
 			return "our store", "what cannot be written is tried again: " + w.app.explain(errors.New(trouble)).Error()
 		}
 		switch look.Hold {
+		case fanout.Free:
+			if look.Why != "" {
+				return "places in flight", look.Why
+			}
 		case fanout.Braked:
 			return "the brake", fmt.Sprintf("braked until %s: %s", clock(look.Next), look.Why)
 		case fanout.Outage:

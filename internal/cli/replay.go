@@ -77,7 +77,7 @@ func (a *app) replay(ctx context.Context, h *localfleet.Home, name string, found
 		}
 	}
 	if len(names) == 0 {
-		a.print("No task of %s that is meant is dead: there is nothing to replay.", name)
+		a.print("No dead task of %s matches: there is nothing to replay.", name)
 		return nil
 	}
 	if dry {

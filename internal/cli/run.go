@@ -26,6 +26,9 @@ While it works it says how far each tier is and what it waits for. Ctrl-C once
 stops softly: calls under way are finished and kept. Ctrl-C twice stops now.
 Either way nothing is lost, and it says what to type to go on.
 
+Tasks of other open runs of the same vendor lie on the same queues and are worked
+as well; for their verdicts run their windows.
+
 If the vendor has refused the credentials before, run tries them again: somebody
 will have looked. A vendor that an operator has paused is waited for.`
 

@@ -23,11 +23,13 @@ const simLong = `Sim runs the simulated vendor until Ctrl-C, and then prints wha
 the demo's four tiers, enforces its limit, and counts every sliding window. The
 spec "sim" reads it:
 
+  export SLUICE_SECRET_SIM_TOKEN=any
   sluice vendor sim &
   sluice run sim
 
 It asks for the token that --token or SLUICE_SECRET_SIM_TOKEN gives; with neither
-it takes any. "sluice vendor sim trouble" makes it misbehave.`
+it takes any. The spec counts on 1,000 calls a second: for a vendor that allows
+less, lower it first, as sluice limits set sim calls --rate 200/s --burst 10. "sluice vendor sim trouble" makes it misbehave.`
 
 type simFlags struct {
 	listen  string

@@ -66,7 +66,12 @@ func (a *app) printVerdict(r run.Run, v run.Verdict) {
 	t.write(a.Stdout, "  ")
 	a.print("")
 	for _, p := range v.Problems {
-		a.print("Problem: %s", p)
+		a.print("Problem: %s. Correct the spec, then read the window anew with --again.", p)
+	}
+	if v.Gone > 0 {
+		a.print("Gone at the vendor (it answered 404 or 410; nothing below them was read):")
+		a.names(v.GoneNames, v.Gone)
+		a.print("")
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 )
@@ -247,12 +248,50 @@ func (g *Governor) ask(extra int) ask {
 	defer g.mu.Unlock()
 	now := g.instant()
 	f := &g.flight
-	a := ask{want: len(g.waiters) + f.inUse + extra, keep: f.held}
+	a := ask{want: max(g.wants(now), f.inUse+extra), keep: f.held}
 	if fair := g.fairShare(now, a.want); fair < f.held {
 		a.keep = max(f.inUse, fair)
 	}
 	f.keep, f.saving = a.keep, true
 	return a
+}
+
+// wants is how many places this process could use. Where a rate binds that is
+// not as many as there are callers, but what that rate times the length of a
+// call comes to, twice, and some to begin with: what a process that dies has
+// leased is out of use until the lease ends, and others are to go on. g.mu is
+// held.
+func (g *Governor) wants(now instant) int {
+	f := &g.flight
+	want := len(g.waiters) + f.inUse
+	if g.ruling(now.wall).every == 0 || f.short(now.mono) {
+		return want
+	}
+	need := 8 + int(2*f.took.Seconds()*float64(f.recent(now.mono)))
+	if f.inUse >= f.held {
+		need = max(need, 2*f.held)
+	}
+	return min(want, max(need, f.inUse))
+}
+
+// kept says, when this process holds no place, which ones are out of use
+// because their processes have ended without giving them back. g.mu is held.
+func (g *Governor) kept(now instant) string {
+	if g.ruling(now.wall).inFlight == 0 || g.flight.held > 0 {
+		return ""
+	}
+	var n int
+	var until time.Time
+	for id, m := range g.view.item.Members {
+		if id != g.cfg.Member && m.Units > 0 && m.Lease.After(now.wall) && !m.Expires.After(now.wall) {
+			n += m.Units
+			until = latest(until, m.Lease)
+		}
+	}
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d places in flight are kept until %s for a process that ended in the middle of its calls", n, until.Local().Format(time.TimeOnly))
 }
 
 // fairShare is this process's fair share of the places by the latest view if it
@@ -278,7 +317,7 @@ func (g *Governor) leaseDue(now instant) bool {
 	if n == 0 {
 		return false
 	}
-	want, age := len(g.waiters)+f.inUse, now.mono-f.asked
+	want, age := g.wants(now), now.mono-f.asked
 	if f.asked == 0 {
 		age = time.Hour
 	}

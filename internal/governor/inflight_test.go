@@ -161,3 +161,26 @@ func TestLeaseNotRenewed(t *testing.T) {
 		f.fits(f.close())
 	})
 }
+
+// A process that dies takes along what it has leased. Where the rate binds that
+// is little: who comes after it calls at once, within the limit.
+func TestCrashLeavesRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := bucket(200, 5)
+		l.InFlight = 32
+		f := newFleet(t, l)
+		f.latency = 20 * time.Millisecond // some four calls at once
+		first := f.add(150)
+		time.Sleep(10 * time.Second)
+		first.crash()
+		from := time.Now()
+		second := f.add(150)
+		time.Sleep(10 * time.Second)
+		n := second.calls.Load()
+		f.fits(f.close())
+		t.Logf("%d calls in the 10 s after a crash", n)
+		if n < 1900 {
+			t.Errorf("%d calls in %v after a crash, the rate allows 2,000", n, time.Since(from))
+		}
+	})
+}

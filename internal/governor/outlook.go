@@ -23,7 +23,7 @@ func (g *Governor) Outlook(ctx context.Context, within time.Duration) (fanout.Ou
 	case fanout.Stopped, fanout.Blind, fanout.Outage:
 		return o, nil
 	case fanout.Free:
-		o.Next = g.nextSlot(now)
+		o.Next, o.Why = g.nextSlot(now), g.kept(now)
 	}
 	o.Calls = max(0, g.expect(now, o.Next, within)-len(g.waiters))
 	return o, nil

@@ -33,8 +33,9 @@ type Verdict struct {
 	Rows    int       `json:"rows"`
 	Tiers   []TierSum `json:"tiers"`
 
-	// The first of the dead and the missing, by name.
+	// The first of the dead, the gone and the missing, by name.
 	DeadNames    []string `json:"dead_names,omitempty"`
+	GoneNames    []string `json:"gone_names,omitempty"`
 	MissingNames []string `json:"missing_names,omitempty"`
 	// Hidden is how many tasks lay below the dead ones in the last run: -1 when
 	// there is none to tell.
@@ -109,6 +110,7 @@ func (j *judge) verdict(ctx context.Context) (Verdict, error) {
 		j.v.Tiers = append(j.v.Tiers, s)
 	}
 	slices.Sort(j.v.DeadNames)
+	slices.Sort(j.v.GoneNames)
 	slices.Sort(j.v.MissingNames)
 	return j.v, nil
 }
@@ -194,6 +196,9 @@ func (j *judge) settled(e fanout.Settlement) {
 	case fanout.Gone:
 		j.v.Gone++
 		sum.Gone++
+		if len(j.v.GoneNames) < maxNames {
+			j.v.GoneNames = append(j.v.GoneNames, Name(e.Task))
+		}
 	case fanout.Dead:
 		j.v.Dead++
 		sum.Dead++
