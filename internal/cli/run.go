@@ -77,6 +77,11 @@ func (a *app) runCommand() *cobra.Command {
 }
 
 func (a *app) run(flags runFlags) error {
+	return a.withJob(flags, func(j *job, w fanout.Window) error { return j.do(w) })
+}
+
+// withJob wires what was typed for a run, and closes it afterwards.
+func (a *app) withJob(flags runFlags, do func(*job, fanout.Window) error) error {
 	plan, err := flags.settings.plan(flags.spec)
 	if err != nil {
 		return err
@@ -90,8 +95,8 @@ func (a *app) run(flags runFlags) error {
 		if err != nil {
 			return err
 		}
-		job := &job{app: a, fleet: f, home: h, flags: flags}
-		return job.do(w)
+		f.Runs.Origin = flags.origin()
+		return do(&job{app: a, fleet: f, home: h, flags: flags}, w)
 	})
 }
 
@@ -119,7 +124,6 @@ func (j *job) do(w fanout.Window) error {
 	if err != nil {
 		return err
 	}
-	j.fleet.Runs.Origin = j.flags.origin()
 	r, err = j.fleet.Runs.Seed(j.soft, w, again)
 	if err != nil {
 		return errors.Join(err, workers.Close())

@@ -5,7 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/sluicehq/sluice/internal/localfleet"
+	"github.com/sluicehq/sluice/internal/fanout"
 	"github.com/sluicehq/sluice/internal/run"
 )
 
@@ -22,25 +22,11 @@ func (a *app) seedCommand() *cobra.Command {
 		Args:    args(1, 1, "SPEC: a spec's path or name"), ValidArgsFunction: a.completeSpec,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			flags.spec = args[0]
-			plan, err := flags.settings.plan(flags.spec)
-			if err != nil {
-				return err
-			}
-			w, err := flags.window.in(plan.Zone)
-			if err != nil {
-				return err
-			}
-			return with(a.openHome, a.soft, func(h *localfleet.Home) error {
-				f, err := a.newFleet(plan, h)
+			return a.withJob(flags, func(j *job, w fanout.Window) error {
+				r, err := j.fleet.Runs.Seed(a.soft, w, flags.again)
 				if err != nil {
 					return err
 				}
-				f.Runs.Origin = flags.origin()
-				r, err := f.Runs.Seed(a.soft, w, flags.again)
-				if err != nil {
-					return err
-				}
-				j := &job{app: a, fleet: f, home: h, flags: flags}
 				if r.State == run.Closed {
 					a.print("run %s is closed: nothing to seed (--again starts a new one)", r.ID)
 					return nil
