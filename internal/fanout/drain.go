@@ -30,6 +30,8 @@ type drain struct {
 	fetching   sync.WaitGroup // one per task in hand
 	background sync.WaitGroup // heartbeats, probes, the hard timer
 
+	blind time.Time // since when the governor could not be asked; the receiving goroutine's
+
 	mu     sync.Mutex
 	inHand int           // tasks being fetched
 	fresh  int           // of these, how many the governor does not know to be waiting yet
@@ -152,6 +154,7 @@ func (d *drain) room() int {
 			}
 			continue
 		}
+		d.blind = time.Time{}
 		if !d.Wait && d.held() == 0 && time.Until(look.Next) > d.Patience {
 			return 0 // sleeping is what costs; the next tick comes
 		}
@@ -174,6 +177,14 @@ func (d *drain) room() int {
 func (d *drain) waitOut(look Outlook) bool {
 	if look.Hold == Stopped {
 		d.stop(fmt.Errorf("%w: %s", ErrStopped, look.Why))
+		return false
+	}
+	if look.Hold != Blind {
+		d.blind = time.Time{}
+	} else if d.blind.IsZero() {
+		d.blind = time.Now()
+	} else if !d.Wait && time.Since(d.blind) > d.Patience {
+		d.stop(fmt.Errorf("no calls without the governor: %s", look.Why))
 		return false
 	}
 	if !d.Wait && time.Until(look.Next) > d.Patience {
@@ -244,13 +255,13 @@ func (d *drain) start(ctx context.Context, del Delivery, st Standing) {
 	d.inHand++
 	d.fresh++
 	d.mu.Unlock()
-	d.meter.inHand(1)
+	d.meter.phase(1, 0, 0)
 	d.fetching.Go(func() {
 		defer func() {
 			d.mu.Lock()
 			d.inHand--
 			d.mu.Unlock()
-			d.meter.inHand(-1)
+			d.meter.phase(-1, 0, 0)
 			select {
 			case d.freed <- struct{}{}:
 			default:

@@ -150,6 +150,34 @@ func TestPermitsBeforeMessages(t *testing.T) {
 	})
 }
 
+// TestBlind: without the governor's store a drain that pays for its time leaves
+// with an error after its patience; one that is told to wait goes on afterwards.
+func TestBlind(t *testing.T) {
+	for _, wait := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			w := fanouttest.NewWorld("", 5)
+			g := &fanouttest.Governor{}
+			w.Governor = g
+			if err := w.Seed(); err != nil {
+				t.Fatal(err)
+			}
+			g.Blind("the store is away")
+			time.AfterFunc(time.Hour, func() { g.Blind("") })
+			e := w.Engine(0)
+			e.Config.Wait = wait
+			began := time.Now()
+			rep, err := e.Drain(t.Context(), t.Context())
+			took := time.Since(began)
+			switch {
+			case wait && (err != nil || rep.Settled() != 1 || took < time.Hour):
+				t.Errorf("told to wait: %d settled after %v, %v", rep.Settled(), took, err)
+			case !wait && (err == nil || !strings.Contains(err.Error(), "the store is away") || rep.Calls > 0 || took > 3*time.Minute):
+				t.Errorf("told to leave: %d calls, %v after %v", rep.Calls, err, took)
+			}
+		})
+	}
+}
+
 func callError(c fanout.Class, status int) error {
 	return &fanout.CallError{Class: c, Status: status, Request: "GET /x", Page: 1, Err: errors.New(string(c))}
 }

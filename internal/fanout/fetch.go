@@ -88,12 +88,16 @@ func (f *fetch) call(ctx context.Context) (sent time.Time, p Page, err error) {
 	defer context.AfterFunc(d.soft, cancel)()
 	defer cancel()
 	asked := time.Now()
+	d.meter.phase(0, 1, 0)
 	permit, err := d.Governor.Take(until)
 	sent = time.Now()
+	d.meter.phase(0, -1, 0)
 	if err != nil {
 		return sent, p, err
 	}
+	d.meter.phase(0, 0, 1)
 	p, err = d.Vendor.Call(WithSendBy(ctx, permit.By), f.del.Task, f.cursor)
+	d.meter.phase(0, 0, -1)
 	permit.Release()
 	if errors.Is(err, ErrTooLate) {
 		d.meter.update(func(r *Report) { r.TooLate++ })

@@ -20,6 +20,10 @@ type Report struct {
 	Objects  int           // landing objects
 	Permits  time.Duration // summed over tasks: waiting for a permit
 	Vendor   time.Duration // summed over tasks: waiting for the vendor
+
+	// Where the time went in which any task was in hand: a task waited for a
+	// permit; else a call was under way; else it was ours. They overlap nothing.
+	Limited, Called, Ours time.Duration
 }
 
 // Settled is how many tasks the drain ended.
@@ -31,6 +35,9 @@ type Meter struct {
 	mu       sync.Mutex
 	r        Report
 	fetching int
+	waiting  int // of these, how many wait for a permit
+	calling  int // and for the vendor
+	since    time.Time
 	hold     Outlook
 	trouble  [2]string // of reads, of writes
 }
@@ -45,6 +52,7 @@ const (
 func (m *Meter) Report() Report {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.spend()
 	r := m.r
 	r.Outcomes, r.Failed = maps.Clone(r.Outcomes), maps.Clone(r.Failed)
 	return r
@@ -68,10 +76,29 @@ func (m *Meter) update(f func(r *Report)) {
 
 func (m *Meter) outcome(o Outcome, n int) { m.update(func(r *Report) { r.Outcomes[o] += n }) }
 
-func (m *Meter) inHand(delta int) {
+// phase notes that tasks in hand, or what they wait for, have changed.
+func (m *Meter) phase(inHand, waiting, calling int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.fetching += delta
+	m.spend()
+	m.fetching += inHand
+	m.waiting += waiting
+	m.calling += calling
+}
+
+// spend books the time since the last change. m.mu is held.
+func (m *Meter) spend() {
+	now := time.Now()
+	spent := now.Sub(m.since)
+	m.since = now
+	switch {
+	case m.waiting > 0:
+		m.r.Limited += spent
+	case m.calling > 0:
+		m.r.Called += spent
+	case m.fetching > 0:
+		m.r.Ours += spent
+	}
 }
 
 func (m *Meter) held(o Outlook) {
@@ -106,4 +133,7 @@ func (r *Report) Add(o Report) {
 	r.Objects += o.Objects
 	r.Permits += o.Permits
 	r.Vendor += o.Vendor
+	r.Limited += o.Limited
+	r.Called += o.Called
+	r.Ours += o.Ours
 }

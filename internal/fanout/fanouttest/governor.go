@@ -22,6 +22,7 @@ type Governor struct {
 	probeAt time.Time
 	pause   time.Duration
 	stopped string
+	blind   string
 	waiting int
 
 	Taken int // permits handed out
@@ -36,6 +37,8 @@ func (g *Governor) Outlook(ctx context.Context, within time.Duration) (fanout.Ou
 	switch {
 	case g.stopped != "":
 		return fanout.Outlook{Hold: fanout.Stopped, Why: g.stopped}, nil
+	case g.blind != "":
+		return fanout.Outlook{Hold: fanout.Blind, Why: g.blind}, nil
 	case g.down:
 		return fanout.Outlook{Hold: fanout.Outage, Next: g.probeAt}, nil
 	case g.brake.After(now):
@@ -142,6 +145,13 @@ func (g *Governor) Resume() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.stopped = ""
+}
+
+// Blind makes the governor's store unreadable; "" ends that.
+func (g *Governor) Blind(why string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.blind = why
 }
 
 func (g *Governor) await(delta int) {
