@@ -5,7 +5,7 @@ GO ?= go
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.1
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: demo test prove bench lint vuln build
+.PHONY: demo test prove bench lint vuln build functions synth diff deploy destroy aws-local price
 
 demo: ## walk the simulated vendor on this machine, prove the result complete
 	@$(GO) run ./cmd/sluice demo
@@ -15,12 +15,15 @@ build: ## bin/sluice and bin/seed
 
 test: lint ## all tests, with the race detector; real servers are installed if missing
 	$(GO) test -race -timeout 15m ./...
+	$(GO) -C infra test -timeout 15m ./...
 
 lint: ## formatting, vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
 	$(GO) vet ./...
 	$(GO) vet -tags prove ./test/...
+	$(GO) vet -tags lambda.norpc ./cmd/seed
 	$(GO) run $(STATICCHECK) -tags prove,bench ./...
+	$(GO) -C infra vet ./...
 
 vuln: ## known vulnerabilities in what is used (asks vuln.go.dev)
 	$(GO) run $(GOVULNCHECK) ./...

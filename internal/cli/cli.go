@@ -48,8 +48,8 @@ type app struct {
 	soft, hard context.Context
 	working    atomic.Bool // calls are under way: a first signal lets them finish
 
-	home    string // flags
-	verbose bool
+	on, home string // flags
+	verbose  bool
 }
 
 // Main runs one command of sluice and returns its exit code.
@@ -186,6 +186,8 @@ Exit codes:
 
 Environment:
   SLUICE_HOME                  the home, unless --home is given (default ./.sluice)
+  SLUICE_ON                    where the fleet is, unless --on is given: local or aws
+  AWS_REGION, AWS_PROFILE ...  on aws: as every AWS tool reads them
   SLUICE_SECRET_VENDOR_NAME    a vendor's secret, in capitals with _ for -; or else
                                the line "name: ..." in HOME/secrets/VENDOR.yaml (0600)`
 
@@ -203,7 +205,7 @@ func (a *app) root() *cobra.Command {
 	cmd.AddGroup(&cobra.Group{ID: "work", Title: "Reading:"}, &cobra.Group{ID: "look", Title: "Looking:"},
 		&cobra.Group{ID: "steer", Title: "Steering:"}, &cobra.Group{ID: "vendor", Title: "Vendors:"})
 	for id, cmds := range map[string][]*cobra.Command{
-		"work":   {a.runCommand(), a.workerCommand(), a.repairCommand(), a.replayCommand(), a.demoCommand()},
+		"work":   {a.runCommand(), a.seedCommand(), a.workerCommand(), a.repairCommand(), a.replayCommand(), a.demoCommand()},
 		"look":   {a.statusCommand(), a.deadCommand(), a.readCommand()},
 		"steer":  {a.limitsCommand(), a.pauseCommand(), a.resumeCommand()},
 		"vendor": {a.vendorCommand()},
@@ -225,6 +227,11 @@ func (a *app) commonFlags(cmd *cobra.Command) {
 		home = ".sluice"
 	}
 	f.StringVar(&a.home, "home", home, "the directory where Sluice keeps everything")
+	on := a.Getenv("SLUICE_ON")
+	if on == "" {
+		on = onLocal
+	}
+	f.StringVar(&a.on, "on", on, "where the fleet is: local (a home on this machine) or aws (the vendor's stack)")
 	f.BoolVarP(&a.verbose, "verbose", "v", false, "log what happens, not only what is wrong")
 	cmd.PersistentPreRunE = func(*cobra.Command, []string) error {
 		if a.Log != nil {
@@ -233,6 +240,9 @@ func (a *app) commonFlags(cmd *cobra.Command) {
 				level = slog.LevelInfo
 			}
 			a.log = slog.New(newCalm(a.Log(a.console, level)))
+		}
+		if a.on != onLocal && a.on != onAWS {
+			return fmt.Errorf("--on %q: it is %s or %s (SLUICE_ON sets the default)", a.on, onLocal, onAWS)
 		}
 		abs, err := filepath.Abs(a.home)
 		if err != nil {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/sluicehq/sluice/internal/localfleet"
 	"github.com/sluicehq/sluice/internal/run"
 )
 
@@ -94,8 +93,9 @@ func (a *app) completeRunTier(cmd *cobra.Command, args []string, word string) ([
 func (a *app) runsHere() (runs []run.Run) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	_ = with(a.existingHome, ctx, func(h *localfleet.Home) (err error) { // no home, nothing to offer
-		runs, err = h.Runs().List(ctx, "")
+	_ = a.everywhere(ctx, func(h place) error { // no home, nothing to offer
+		more, err := h.Runs().List(ctx, "")
+		runs = append(runs, more...)
 		return err
 	})
 	return runs

@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sluicehq/sluice/internal/fanout"
-	"github.com/sluicehq/sluice/internal/localfleet"
 	"github.com/sluicehq/sluice/internal/run"
 )
 
@@ -53,7 +52,7 @@ func (a *app) deadCommand() *cobra.Command {
 		Example: "  sluice dead sim\n  sluice dead sim data --all\n  sluice dead sim --json",
 		Args:    args(1, 2, "VENDOR or SPEC, and perhaps TIER"), ValidArgsFunction: a.completeSpecTier,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return with(a.existingHome, a.soft, func(h *localfleet.Home) error {
+			return with(a.existing(args...), a.soft, func(h place) error {
 				found, err := deadOf(cmd.Context(), h, args, id)
 				if err != nil {
 					return err
@@ -70,7 +69,7 @@ func (a *app) deadCommand() *cobra.Command {
 }
 
 // deadOf collects the dead tasks of a vendor's runs, or of one, and of a tier.
-func deadOf(ctx context.Context, h *localfleet.Home, args []string, id string) ([]run.DeadTask, error) {
+func deadOf(ctx context.Context, h place, args []string, id string) ([]run.DeadTask, error) {
 	vendor, _, err := vendorOf(ctx, h, args[0])
 	if err != nil {
 		return nil, err

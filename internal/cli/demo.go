@@ -15,7 +15,6 @@ import (
 
 	"github.com/sluicehq/sluice/internal/fanout"
 	"github.com/sluicehq/sluice/internal/fleet"
-	"github.com/sluicehq/sluice/internal/localfleet"
 	"github.com/sluicehq/sluice/internal/run"
 	"github.com/sluicehq/sluice/internal/vendorapi"
 	"github.com/sluicehq/sluice/internal/vendorsim"
@@ -79,11 +78,11 @@ func (a *app) demo(tree vendorsim.Tree, burst int) error {
 	a.print("A simulated vendor at %s: %s groups, %s devices, %s data groups. It allows %s calls a second, burst %d; its spec counts on a burst of %d.",
 		sim.URL, number(tree.Groups), number(tree.Devices), number(tree.Datagroups), number(demoRate), burst, specBurst)
 	a.print("The home is %s.\n", a.home)
-	err = with(a.openHome, a.soft, func(h *localfleet.Home) error { return a.demoRun(h, sim, tree, token, burst) })
+	err = with(a.openHome, a.soft, func(h place) error { return a.demoRun(h, sim, tree, token, burst) })
 	return errors.Join(err, sim.Close())
 }
 
-func (a *app) demoRun(h *localfleet.Home, sim *vendorsim.Server, tree vendorsim.Tree, token string, burst int) error {
+func (a *app) demoRun(h place, sim *vendorsim.Server, tree vendorsim.Tree, token string, burst int) error {
 	spec, err := loadSpec("sim")
 	if err != nil {
 		return err

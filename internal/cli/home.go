@@ -19,13 +19,76 @@ import (
 	"github.com/sluicehq/sluice/internal/vendorapi"
 )
 
-// openHome opens the home, and makes it if need be.
-func (a *app) openHome(ctx context.Context) (*localfleet.Home, error) {
-	return localfleet.Open(context.WithoutCancel(ctx), a.home)
+// A place is where a fleet keeps everything: a home on this machine, or a
+// vendor's stack on AWS.
+type place interface {
+	fleet.Backend
+	Name() string          // as people call it
+	Data(r run.Run) string // where a run's results are
+	Secret(vendor, name string) (string, error)
+	SecretPlace(vendor string, names []string) string // where secrets are put, in words
+	Options() fleet.Options                           // what is different about a fleet there
+	Close() error
 }
 
-// existingHome opens a home that must be there: whoever only looks makes none.
-func (a *app) existingHome(ctx context.Context) (*localfleet.Home, error) {
+// opened opens the place where the named vendors, specs or runs are kept, and
+// makes a home if need be.
+func (a *app) opened(names ...string) func(context.Context) (place, error) {
+	if a.on == onAWS { // the words after the first are tiers and limits
+		return func(ctx context.Context) (place, error) { return a.openStack(ctx, names[0]) }
+	}
+	return a.openHome
+}
+
+// existing opens a place that must be there: whoever only looks makes none.
+func (a *app) existing(names ...string) func(context.Context) (place, error) {
+	if a.on == onAWS {
+		return a.opened(names...)
+	}
+	return a.existingHome
+}
+
+// home is a place on this machine.
+type home struct {
+	*localfleet.Home
+	secrets string // the home whose secrets are used
+}
+
+func (h home) Name() string { return h.Dir() }
+
+func (h home) Data(r run.Run) string {
+	dir := h.LandingDir(r.Vendor, r.ID)
+	if abs, err := filepath.Abs(dir); err == nil {
+		return abs
+	}
+	return dir
+}
+
+func (h home) Secret(vendor, name string) (string, error) {
+	return vendorapi.HomeSecrets{Home: h.secrets}.Secret(vendor, name)
+}
+
+func (h home) SecretPlace(vendor string, names []string) string {
+	lines := make([]string, len(names))
+	for i, n := range names {
+		lines[i] = n + ":"
+	}
+	return fmt.Sprintf("the line `%s` of %s", strings.Join(lines, "` and `"), filepath.Join(h.secrets, "secrets", vendor+".yaml"))
+}
+
+func (h home) Options() fleet.Options {
+	return fleet.Options{Engine: fanout.Config{LongPoll: time.Second}}
+}
+
+func (a *app) openHome(ctx context.Context) (place, error) {
+	h, err := localfleet.Open(context.WithoutCancel(ctx), a.home)
+	if err != nil {
+		return nil, err
+	}
+	return home{h, a.home}, nil
+}
+
+func (a *app) existingHome(ctx context.Context) (place, error) {
 	if _, err := os.Stat(filepath.Join(a.home, "fleet.db")); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("there is no home at %s: nothing has been run there (is it another? --home DIR)", a.home)
@@ -35,29 +98,28 @@ func (a *app) existingHome(ctx context.Context) (*localfleet.Home, error) {
 	return a.openHome(ctx)
 }
 
-// with opens a home, does what is to be done in it, and closes it.
-func with(open func(context.Context) (*localfleet.Home, error), ctx context.Context, do func(*localfleet.Home) error) error {
+// with opens a place, does what is to be done in it, and closes it.
+func with(open func(context.Context) (place, error), ctx context.Context, do func(place) error) error {
 	h, err := open(ctx)
 	if err != nil {
 		return err
 	}
 	err = do(h)
 	if closing := h.Close(); closing != nil && err == nil {
-		err = fmt.Errorf("closing the home %s: %w", h.Dir(), closing)
+		err = fmt.Errorf("closing %s: %w", h.Name(), closing)
 	}
 	return err
 }
 
-// newFleet wires a plan to a home.
-func (a *app) newFleet(plan *vendorapi.Plan, h *localfleet.Home) (*fleet.Fleet, error) {
-	return fleet.New(plan, h, fleet.Options{
-		Engine:    fanout.Config{Wait: true, LongPoll: time.Second},
-		Transport: a.Transport, Log: a.log,
-	})
+// newFleet wires a plan to a place. Its workers wait rather than leave.
+func (a *app) newFleet(plan *vendorapi.Plan, h place) (*fleet.Fleet, error) {
+	opt := h.Options()
+	opt.Engine.Wait, opt.Transport, opt.Log = true, a.Transport, a.log
+	return fleet.New(plan, h, opt)
 }
 
 // runsOf does what can be done to a vendor's runs without its spec.
-func runsOf(h *localfleet.Home, vendor string, tiers []string) *run.Runs {
+func runsOf(h place, vendor string, tiers []string) *run.Runs {
 	return &run.Runs{
 		Vendor: vendor, Zone: time.UTC, Tiers: tiers, Store: h.Runs(), Ledger: h.Ledger(vendor), Landing: h.Landing(vendor),
 		Queue: func(tier string) fanout.Queue { return h.Queue(vendor, tier) },
@@ -66,7 +128,7 @@ func runsOf(h *localfleet.Home, vendor string, tiers []string) *run.Runs {
 }
 
 // findRun is the run of an ID; the error for an unknown one names the last ones.
-func findRun(ctx context.Context, h *localfleet.Home, id string) (run.Run, error) {
+func findRun(ctx context.Context, h place, id string) (run.Run, error) {
 	r, err := h.Runs().Get(ctx, id)
 	if !errors.Is(err, run.ErrNoRun) {
 		return r, err
@@ -76,7 +138,7 @@ func findRun(ctx context.Context, h *localfleet.Home, id string) (run.Run, error
 		return r, listErr
 	}
 	if len(all) == 0 {
-		return r, fmt.Errorf("there is no run %q: nothing has been run in %s yet", id, h.Dir())
+		return r, fmt.Errorf("there is no run %q: nothing has been run in %s yet", id, h.Name())
 	}
 	var last []string
 	for _, r := range all[:min(len(all), 5)] {
@@ -87,7 +149,7 @@ func findRun(ctx context.Context, h *localfleet.Home, id string) (run.Run, error
 
 // vendorOf is the vendor that a name or a spec stands for, with its spec if
 // there is one. A vendor that has only runs is one as well.
-func vendorOf(ctx context.Context, h *localfleet.Home, name string) (string, *vendorapi.Spec, error) {
+func vendorOf(ctx context.Context, h place, name string) (string, *vendorapi.Spec, error) {
 	spec, err := loadSpec(name)
 	if err == nil {
 		return spec.Name, spec, nil
@@ -107,7 +169,7 @@ func vendorOf(ctx context.Context, h *localfleet.Home, name string) (string, *ve
 
 // currentRuns are a vendor's runs, newest first, or the one of an ID. Of a window
 // that was read again only the last run is meant: it is what "sluice run" resumes.
-func currentRuns(ctx context.Context, h *localfleet.Home, vendor, id string) ([]run.Run, error) {
+func currentRuns(ctx context.Context, h place, vendor, id string) ([]run.Run, error) {
 	if id != "" {
 		r, err := findRun(ctx, h, id)
 		if err == nil && vendor != "" && r.Vendor != vendor {
@@ -125,7 +187,7 @@ func currentRuns(ctx context.Context, h *localfleet.Home, vendor, id string) ([]
 }
 
 // checkCurrent makes sure that no newer run has taken the place of r.
-func checkCurrent(ctx context.Context, h *localfleet.Home, r run.Run) error {
+func checkCurrent(ctx context.Context, h place, r run.Run) error {
 	current, err := currentRuns(ctx, h, r.Vendor, "")
 	if err != nil {
 		return err
@@ -148,29 +210,31 @@ func (a *app) operator() string {
 	return "an operator"
 }
 
-// secrets are the process's environment, then the home's files.
-type secrets struct{ a *app }
+// secrets are the process's environment, then what the place has.
+type secrets struct {
+	a *app
+	h place
+}
 
 // Secret implements vendorapi.Secrets.
 func (s secrets) Secret(vendor, name string) (string, error) {
 	if v := s.a.Getenv(vendorapi.SecretEnv(vendor, name)); v != "" {
 		return v, nil
 	}
-	return vendorapi.HomeSecrets{Home: s.a.home}.Secret(vendor, name)
+	return s.h.Secret(vendor, name)
 }
 
 // secretPlaces says where a vendor's secrets are taken from.
-func (a *app) secretPlaces(plan *vendorapi.Plan) string {
-	var envs, names []string
+func (a *app) secretPlaces(plan *vendorapi.Plan, h place) string {
+	var envs []string
 	for _, n := range plan.Secrets {
 		env := vendorapi.SecretEnv(plan.Name, n)
 		if a.Getenv(env) != "" {
 			env += " (in use)"
 		}
-		envs, names = append(envs, env), append(names, n+":")
+		envs = append(envs, env)
 	}
-	return fmt.Sprintf("%s, or the line `%s` of %s", list(envs), strings.Join(names, "` and `"),
-		filepath.Join(a.home, "secrets", plan.Name+".yaml"))
+	return fmt.Sprintf("%s, or %s", list(envs), h.SecretPlace(plan.Name, plan.Secrets))
 }
 
 // explain puts errors of the machine into words.

@@ -12,7 +12,6 @@ import (
 
 	"github.com/sluicehq/sluice/internal/fleet"
 	"github.com/sluicehq/sluice/internal/governor"
-	"github.com/sluicehq/sluice/internal/localfleet"
 	"github.com/sluicehq/sluice/internal/vendorapi"
 )
 
@@ -36,7 +35,7 @@ func (a *app) limitsCommand() *cobra.Command {
 		Example: "  sluice limits sim\n  sluice limits set sim calls --rate 300/m --for 2h --why \"their release night\"",
 		Args:    args(1, 1, "VENDOR or SPEC"), ValidArgsFunction: a.completeSpec,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return a.governed(args[0], a.existingHome, func(h *localfleet.Home, plan *vendorapi.Plan) error {
+			return a.governed(args[0], a.existing(args[0]), func(h place, plan *vendorapi.Plan) error {
 				rep, err := reportOf(cmd.Context(), h, plan)
 				if err != nil {
 					return err
@@ -55,7 +54,7 @@ func (a *app) limitsCommand() *cobra.Command {
 }
 
 // governed finds a vendor's spec and does something about its limits.
-func (a *app) governed(name string, open func(context.Context) (*localfleet.Home, error), do func(*localfleet.Home, *vendorapi.Plan) error) error {
+func (a *app) governed(name string, open func(context.Context) (place, error), do func(place, *vendorapi.Plan) error) error {
 	spec, err := loadSpec(name)
 	if err != nil {
 		return err
@@ -64,11 +63,11 @@ func (a *app) governed(name string, open func(context.Context) (*localfleet.Home
 	if err != nil {
 		return err
 	}
-	return with(open, a.soft, func(h *localfleet.Home) error { return do(h, plan) })
+	return with(open, a.soft, func(h place) error { return do(h, plan) })
 }
 
 // reportOf is what the governor holds of a vendor.
-func reportOf(ctx context.Context, h *localfleet.Home, plan *vendorapi.Plan) (governor.Report, error) {
+func reportOf(ctx context.Context, h place, plan *vendorapi.Plan) (governor.Report, error) {
 	f, err := fleet.New(plan, h, fleet.Options{})
 	if err != nil {
 		return governor.Report{}, err
@@ -170,7 +169,7 @@ func (a *app) limitsSetCommand() *cobra.Command {
 				return errors.New("what is to change? Give --rate, --burst or --in-flight, or --as-spec alone")
 			}
 			c.Limit = args[1]
-			return a.governed(args[0], a.openHome, func(h *localfleet.Home, plan *vendorapi.Plan) error {
+			return a.governed(args[0], a.opened(args[0]), func(h place, plan *vendorapi.Plan) error {
 				return a.setLimit(cmd.Context(), h, plan, c, over, governor.Note{By: a.operator(), Why: why})
 			})
 		},
@@ -186,7 +185,7 @@ func (a *app) limitsSetCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) setLimit(ctx context.Context, h *localfleet.Home, plan *vendorapi.Plan, c governor.Change, over bool, n governor.Note) error {
+func (a *app) setLimit(ctx context.Context, h place, plan *vendorapi.Plan, c governor.Change, over bool, n governor.Note) error {
 	f, err := fleet.New(plan, h, fleet.Options{})
 	if err != nil {
 		return err

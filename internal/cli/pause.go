@@ -4,7 +4,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sluicehq/sluice/internal/governor"
-	"github.com/sluicehq/sluice/internal/localfleet"
 )
 
 func (a *app) pauseCommand() *cobra.Command {
@@ -16,7 +15,7 @@ runs and workers wait, and say so, until "sluice resume".`,
 		Example: "  sluice pause sim --why \"they asked us to\"\n  sluice resume sim",
 		Args:    args(1, 1, "VENDOR or SPEC"), ValidArgsFunction: a.completeSpec,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return with(a.openHome, a.soft, func(h *localfleet.Home) error {
+			return with(a.opened(args...), a.soft, func(h place) error {
 				vendor, _, err := vendorOf(cmd.Context(), h, args[0])
 				if err != nil {
 					return err
@@ -42,7 +41,7 @@ Whoever waits goes on at once.`,
 		Example: "  sluice resume sim",
 		Args:    args(1, 1, "VENDOR or SPEC"), ValidArgsFunction: a.completeSpec,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return with(a.openHome, a.soft, func(h *localfleet.Home) error {
+			return with(a.opened(args...), a.soft, func(h place) error {
 				vendor, _, err := vendorOf(cmd.Context(), h, args[0])
 				if err != nil {
 					return err

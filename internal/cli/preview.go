@@ -15,7 +15,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sluicehq/sluice/internal/fanout"
-	"github.com/sluicehq/sluice/internal/fleet"
 	"github.com/sluicehq/sluice/internal/localfleet"
 	"github.com/sluicehq/sluice/internal/vendorapi"
 )
@@ -48,7 +47,7 @@ func (a *app) previewCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.withPreviewHome(func(h *localfleet.Home) error { return a.preview(h, plan, w, flags) })
+			return a.withPreviewHome(plan.Name, func(h place) error { return a.preview(h, plan, w, flags) })
 		},
 	}
 	flags.window.flags(cmd)
@@ -61,26 +60,30 @@ func (a *app) previewCommand() *cobra.Command {
 
 // withPreviewHome gives the home, whose limits others may be using, too; or for
 // the time of the preview one that is thrown away.
-func (a *app) withPreviewHome(do func(*localfleet.Home) error) error {
-	if _, err := os.Stat(filepath.Join(a.home, "fleet.db")); !errors.Is(err, fs.ErrNotExist) {
-		return with(a.existingHome, a.soft, do)
+func (a *app) withPreviewHome(vendor string, do func(place) error) error {
+	if _, err := os.Stat(filepath.Join(a.home, "fleet.db")); a.on == onAWS || !errors.Is(err, fs.ErrNotExist) {
+		return with(a.existing(vendor), a.soft, do)
 	}
 	dir, err := os.MkdirTemp("", "sluice-preview-")
 	if err != nil {
 		return fmt.Errorf("making a place for the preview: %w", err)
 	}
-	open := func(ctx context.Context) (*localfleet.Home, error) {
-		return localfleet.Open(context.WithoutCancel(ctx), dir)
+	open := func(ctx context.Context) (place, error) {
+		h, err := localfleet.Open(context.WithoutCancel(ctx), dir)
+		if err != nil {
+			return nil, err
+		}
+		return home{h, a.home}, nil
 	}
 	return errors.Join(with(open, a.soft, do), os.RemoveAll(dir))
 }
 
-func (a *app) preview(h *localfleet.Home, plan *vendorapi.Plan, w fanout.Window, flags previewFlags) error {
-	f, err := fleet.New(plan, h, fleet.Options{Transport: a.Transport, Log: a.log})
+func (a *app) preview(h place, plan *vendorapi.Plan, w fanout.Window, flags previewFlags) error {
+	f, err := a.newFleet(plan, h)
 	if err != nil {
 		return err
 	}
-	workers, err := f.Workers(secrets{a}, plan.Root("preview", w)[0])
+	workers, err := f.Workers(secrets{a, h}, plan.Root("preview", w)[0])
 	if err != nil {
 		return err
 	}
@@ -102,7 +105,7 @@ func (a *app) preview(h *localfleet.Home, plan *vendorapi.Plan, w fanout.Window,
 	var ce *fanout.CallError
 	switch {
 	case errors.As(err, &ce) && ce.Class == fanout.Refused && len(plan.Secrets) > 0:
-		return fmt.Errorf("vendor %s refused the secret: %w. Correct %s", plan.Name, err, a.secretPlaces(plan))
+		return fmt.Errorf("vendor %s refused the secret: %w. Correct %s", plan.Name, err, a.secretPlaces(plan, h))
 	case errors.Is(err, fanout.ErrNoPermit):
 		if rep, statusErr := f.GovernorStatus(a.soft); statusErr == nil && holdText(rep) != "free" {
 			return fmt.Errorf("no call can be made: vendor %s is %s. To let it be called again: sluice resume %s%s", plan.Name, holdText(rep), plan.Name, a.homeFlag())

@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sluicehq/sluice/internal/fanout"
-	"github.com/sluicehq/sluice/internal/localfleet"
 	"github.com/sluicehq/sluice/internal/run"
 	"github.com/sluicehq/sluice/internal/vendorapi"
 )
@@ -36,7 +35,7 @@ func (a *app) readCommand() *cobra.Command {
 		Example: "  sluice read sim-20260102-4f2k1a > rows.ndjson\n  sluice read sim-20260102-4f2k1a groups --raw",
 		Args:    args(1, 2, "RUN (sluice status lists them), and perhaps TIER"), ValidArgsFunction: a.completeRunTier,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return with(a.existingHome, a.soft, func(h *localfleet.Home) error {
+			return with(a.existing(args...), a.soft, func(h place) error {
 				r, err := findRun(cmd.Context(), h, args[0])
 				if err != nil {
 					return err
@@ -60,7 +59,7 @@ func (a *app) readCommand() *cobra.Command {
 }
 
 // read writes what counts of a run.
-func (a *app) read(ctx context.Context, h *localfleet.Home, r run.Run, tier string, flags readFlags) error {
+func (a *app) read(ctx context.Context, h place, r run.Run, tier string, flags readFlags) error {
 	tiers := []string{tier}
 	var plan *vendorapi.Plan
 	if !flags.raw {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/sluicehq/sluice/internal/localfleet"
 	"github.com/sluicehq/sluice/internal/run"
 )
 
@@ -33,7 +32,7 @@ func (a *app) replayCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return with(a.existingHome, a.soft, func(h *localfleet.Home) error {
+			return with(a.existing(args...), a.soft, func(h place) error {
 				found, err := deadOf(cmd.Context(), h, args, id)
 				if err != nil {
 					return err
@@ -65,7 +64,7 @@ func picker(args []string, glob string) (func(run.DeadTask) bool, error) {
 	}, nil
 }
 
-func (a *app) replay(ctx context.Context, h *localfleet.Home, name string, found []run.DeadTask, pick func(run.DeadTask) bool, dry bool) error {
+func (a *app) replay(ctx context.Context, h place, name string, found []run.DeadTask, pick func(run.DeadTask) bool, dry bool) error {
 	var ids, names []string
 	for _, d := range found {
 		if !pick(d) {
@@ -121,14 +120,14 @@ func (a *app) repairCommand() *cobra.Command {
 		Example: "  sluice repair sim-20260102-4f2k1a",
 		Args:    args(1, 1, "RUN (sluice status lists them)"), ValidArgsFunction: a.completeRun,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return with(a.existingHome, a.soft, func(h *localfleet.Home) error {
+			return with(a.existing(args...), a.soft, func(h place) error {
 				return a.repair(cmd.Context(), h, args[0])
 			})
 		},
 	}
 }
 
-func (a *app) repair(ctx context.Context, h *localfleet.Home, id string) error {
+func (a *app) repair(ctx context.Context, h place, id string) error {
 	r, err := findRun(ctx, h, id)
 	if err != nil {
 		return err

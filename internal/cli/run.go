@@ -13,7 +13,6 @@ import (
 	"github.com/sluicehq/sluice/internal/fanout"
 	"github.com/sluicehq/sluice/internal/fleet"
 	"github.com/sluicehq/sluice/internal/governor"
-	"github.com/sluicehq/sluice/internal/localfleet"
 	"github.com/sluicehq/sluice/internal/run"
 )
 
@@ -90,7 +89,7 @@ func (a *app) withJob(flags runFlags, do func(*job, fanout.Window) error) error 
 	if err != nil {
 		return err
 	}
-	return with(a.openHome, a.soft, func(h *localfleet.Home) error {
+	return with(a.opened(plan.Name), a.soft, func(h place) error {
 		f, err := a.newFleet(plan, h)
 		if err != nil {
 			return err
@@ -104,7 +103,7 @@ func (a *app) withJob(flags runFlags, do func(*job, fanout.Window) error) error 
 type job struct {
 	*app
 	fleet *fleet.Fleet
-	home  *localfleet.Home
+	home  place
 	flags runFlags
 	demo  bool // its vendor ends with it
 }
@@ -120,7 +119,7 @@ func (j *job) do(w fanout.Window) error {
 		j.print("This window has been read: --again would read it anew.")
 		return j.finish(r, *r.Verdict, nil)
 	}
-	workers, err := j.fleet.Workers(secrets{j.app}, j.fleet.Plan.Root("probe", w)[0])
+	workers, err := j.fleet.Workers(secrets{j.app, j.home}, j.fleet.Plan.Root("probe", w)[0])
 	if err != nil {
 		return err
 	}
@@ -152,7 +151,7 @@ func (j *job) work(workers *fleet.Workers, r run.Run) error {
 	v, err := j.atWork(watch, j.flags.noProgress, func() (run.Verdict, error) { return workers.Run(j.soft, j.hard, r.ID) })
 	closing := workers.Close()
 	if err != nil {
-		return j.broken(r, j.failed(j.fleet, err))
+		return j.broken(r, j.failed(j.fleet, j.home, err))
 	}
 	if closing != nil {
 		j.log.Warn("giving back what this process held in the governor", "err", closing)
@@ -211,7 +210,7 @@ func (a *app) atWork(watch *watch, quiet bool, do func() (run.Verdict, error)) (
 }
 
 // failed says why work ended before its time.
-func (a *app) failed(f *fleet.Fleet, err error) error {
+func (a *app) failed(f *fleet.Fleet, h place, err error) error {
 	if !errors.Is(err, fanout.ErrStopped) {
 		return err
 	}
@@ -224,7 +223,7 @@ func (a *app) failed(f *fleet.Fleet, err error) error {
 		return fmt.Errorf("vendor %s refused us: %s", f.Plan.Name, why)
 	}
 	return fmt.Errorf("vendor %s refused the secret: %s. Correct %s, and type the same again: nothing is lost",
-		f.Plan.Name, why, a.secretPlaces(f.Plan))
+		f.Plan.Name, why, a.secretPlaces(f.Plan, h))
 }
 
 // resume is what to type to go on with a run.
@@ -241,8 +240,14 @@ func (a *app) command(spec string, w fanout.Window, set settings) string {
 	return strings.Join(words, " ") + a.homeFlag()
 }
 
-// homeFlag is the flag that names this home, if it needs naming.
+// homeFlag is the flag that names this place, if it needs naming.
 func (a *app) homeFlag() string {
+	if a.on == onAWS {
+		if a.Getenv("SLUICE_ON") == onAWS {
+			return ""
+		}
+		return " --on aws"
+	}
 	usual := a.Getenv("SLUICE_HOME")
 	if usual == "" {
 		usual = ".sluice"

@@ -18,7 +18,7 @@ func (a *app) seedCommand() *cobra.Command {
 	var flags runFlags
 	cmd := &cobra.Command{
 		Use: "seed SPEC", Short: "Start a run and read its first tier", Long: seedLong,
-		Example: "  go run ./cmd/seed sim --from 2026-01-02 --to 2026-01-03",
+		Example: "  sluice seed sim --from 2026-01-02 --to 2026-01-03\n  go run ./cmd/seed sim --on aws",
 		Args:    args(1, 1, "SPEC: a spec's path or name"), ValidArgsFunction: a.completeSpec,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			flags.spec = args[0]
@@ -42,7 +42,7 @@ func (a *app) seedCommand() *cobra.Command {
 
 // seed reads the first tier of a run.
 func (j *job) seed(r run.Run) error {
-	workers, err := j.fleet.Workers(secrets{j.app}, r.Seeds[0], r.Tiers[0])
+	workers, err := j.fleet.Workers(secrets{j.app, j.home}, r.Seeds[0], r.Tiers[0])
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func (j *job) seed(r run.Run) error {
 		j.log.Warn("giving back what this process held in the governor", "err", closing)
 	}
 	if err != nil && j.soft.Err() == nil {
-		return j.failed(j.fleet, err)
+		return j.failed(j.fleet, j.home, err)
 	}
 	if j.soft.Err() != nil {
 		return j.stopped(r)

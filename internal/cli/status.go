@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sluicehq/sluice/internal/governor"
-	"github.com/sluicehq/sluice/internal/localfleet"
 	"github.com/sluicehq/sluice/internal/run"
 	"github.com/sluicehq/sluice/internal/vendorapi"
 )
@@ -65,21 +64,30 @@ func (a *app) statusCommand() *cobra.Command {
 		Example: "  sluice status\n  sluice status sim --all\n  sluice status --json",
 		Args:    args(0, 1, "at most one vendor"), ValidArgsFunction: a.completeSpec,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return with(a.existingHome, a.soft, func(h *localfleet.Home) error {
-				show := maxRuns
-				if all {
-					show = 0
-				}
-				found, err := a.status(cmd.Context(), h, args, show)
-				if err != nil {
-					return err
-				}
-				if asJSON {
-					return writeJSON(a.Stdout, found)
-				}
-				a.printStatus(found)
-				return nil
-			})
+			show := maxRuns
+			if all {
+				show = 0
+			}
+			found := []vendorStatus{}
+			look := func(h place) error {
+				some, err := a.status(cmd.Context(), h, args, show)
+				found = append(found, some...)
+				return err
+			}
+			var err error
+			if len(args) > 0 {
+				err = with(a.existing(args...), a.soft, look)
+			} else {
+				err = a.everywhere(a.soft, look)
+			}
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return writeJSON(a.Stdout, found)
+			}
+			a.printStatus(found)
+			return nil
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
@@ -94,7 +102,7 @@ func writeJSON(w io.Writer, v any) error {
 	return enc.Encode(v)
 }
 
-func (a *app) status(ctx context.Context, h *localfleet.Home, args []string, show int) ([]vendorStatus, error) {
+func (a *app) status(ctx context.Context, h place, args []string, show int) ([]vendorStatus, error) {
 	vendor := ""
 	if len(args) > 0 {
 		name, _, err := vendorOf(ctx, h, args[0])
@@ -142,7 +150,7 @@ func (a *app) status(ctx context.Context, h *localfleet.Home, args []string, sho
 
 // statusOf asks the governor. A vendor without a spec here has no limits to
 // show.
-func statusOf(ctx context.Context, h *localfleet.Home, name string) (vendorStatus, error) {
+func statusOf(ctx context.Context, h place, name string) (vendorStatus, error) {
 	v := vendorStatus{Vendor: name, State: "free", Runs: []runStatus{}}
 	var plan *vendorapi.Plan
 	if spec, err := loadSpec(name); err == nil {
@@ -163,7 +171,7 @@ func statusOf(ctx context.Context, h *localfleet.Home, name string) (vendorStatu
 	return v, nil
 }
 
-func statusOfRun(ctx context.Context, h *localfleet.Home, r run.Run) (runStatus, error) {
+func statusOfRun(ctx context.Context, h place, r run.Run) (runStatus, error) {
 	s := runStatus{Run: r.ID, From: r.Window.From, To: r.Window.To, State: r.State, Opened: r.Opened, window: windowText(r.Window)}
 	counts, err := h.Runs().Counts(ctx, r.ID)
 	if err != nil {

@@ -90,7 +90,9 @@ func (a *app) printNeeds(spec *vendorapi.Spec, values map[string]string) {
 		t := newTable("secret", "state", "environment variable")
 		for _, name := range spec.Secrets {
 			state := "is there"
-			if _, err := (secrets{a}).Secret(spec.Name, name); err != nil {
+			if a.Getenv(vendorapi.SecretEnv(spec.Name, name)) != "" {
+				// there, whatever the home holds
+			} else if _, err := (vendorapi.HomeSecrets{Home: a.home}).Secret(spec.Name, name); err != nil {
 				state = "missing"
 			}
 			t.add(name, state, vendorapi.SecretEnv(spec.Name, name))

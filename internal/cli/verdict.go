@@ -3,11 +3,9 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"time"
 
 	"github.com/sluicehq/sluice/internal/fanout"
-	"github.com/sluicehq/sluice/internal/localfleet"
 	"github.com/sluicehq/sluice/internal/run"
 )
 
@@ -23,7 +21,7 @@ func (j *job) finish(r run.Run, v run.Verdict, w *watch) error {
 	if v.Rows > 0 {
 		rows = append(rows, [2]string{"Rows", number(v.Rows)})
 	}
-	rows = append(rows, [2]string{"Data", j.dataDir(j.home, r)})
+	rows = append(rows, [2]string{"Data", j.home.Data(r)})
 	if w != nil {
 		rows = append(rows, w.costs()...)
 	}
@@ -38,14 +36,6 @@ func (j *job) finish(r run.Run, v run.Verdict, w *watch) error {
 	}
 	j.named(r, v)
 	return &exit{code: exitIncomplete}
-}
-
-func (a *app) dataDir(h *localfleet.Home, r run.Run) string {
-	dir := h.LandingDir(r.Vendor, r.ID)
-	if abs, err := filepath.Abs(dir); err == nil {
-		return abs
-	}
-	return dir
 }
 
 // printVerdict prints the equation and the table of tiers.

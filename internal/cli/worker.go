@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sluicehq/sluice/internal/fleet"
-	"github.com/sluicehq/sluice/internal/localfleet"
 	"github.com/sluicehq/sluice/internal/run"
 )
 
@@ -33,7 +32,7 @@ func (a *app) workerCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return with(a.openHome, a.soft, func(h *localfleet.Home) error {
+			return with(a.opened(plan.Name), a.soft, func(h place) error {
 				f, err := a.newFleet(plan, h)
 				if err != nil {
 					return err
@@ -41,7 +40,7 @@ func (a *app) workerCommand() *cobra.Command {
 				if !slices.Contains(f.Runs.Tiers, args[1]) {
 					return noTier(plan.Name, args[1], f.Runs.Tiers)
 				}
-				return a.worker(f, args[1], untilEmpty, noProgress)
+				return a.worker(f, h, args[1], untilEmpty, noProgress)
 			})
 		},
 	}
@@ -51,9 +50,9 @@ func (a *app) workerCommand() *cobra.Command {
 	return cmd
 }
 
-func (a *app) worker(f *fleet.Fleet, tier string, untilEmpty, quiet bool) error {
+func (a *app) worker(f *fleet.Fleet, h place, tier string, untilEmpty, quiet bool) error {
 	root := f.Plan.Root("probe", run.Yesterday(time.Now(), f.Plan.Zone))[0]
-	workers, err := f.Workers(secrets{a}, root, tier)
+	workers, err := f.Workers(secrets{a, h}, root, tier)
 	if err != nil {
 		return err
 	}
@@ -82,7 +81,7 @@ func (a *app) worker(f *fleet.Fleet, tier string, untilEmpty, quiet bool) error 
 		a.log.Warn("giving back what this process held in the governor", "err", closing)
 	}
 	if err != nil {
-		return a.failed(f, err)
+		return a.failed(f, h, err)
 	}
 	r := watch.workers.Report()
 	a.print("worker of %s %s: %s ended; calls: %s", f.Plan.Name, tier, plural(r.Settled(), "task"), watch.costs()[0][1])

@@ -47,6 +47,9 @@ const (
 	Broken Class = "breaks-spec"
 	// Rejected: any other 4xx: the request itself is wrong.
 	Rejected Class = "rejected"
+	// Redriven is no answer of the vendor: the queue gave up on the message, having
+	// delivered it many more times than the engine would (SQS's redrive policy).
+	Redriven Class = "redrive"
 )
 
 // A CallError is a failed vendor call, with what an operator needs to judge it.

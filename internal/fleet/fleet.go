@@ -36,6 +36,7 @@ type Options struct {
 	Engine    fanout.Config
 	Poll      time.Duration     // of the governor's item (50 ms)
 	Spread    time.Duration     // of clocks between machines (0: one machine)
+	Idle      time.Duration     // between two looks at an empty queue, or for the end of a run (200 ms)
 	Transport http.RoundTripper // nil: the network
 	Now       func() time.Time  // the governor's clock (time.Now)
 	Log       *slog.Logger
@@ -55,6 +56,9 @@ type Fleet struct {
 func New(plan *vendorapi.Plan, backend Backend, opt Options) (*Fleet, error) {
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	if opt.Idle == 0 {
+		opt.Idle = 200 * time.Millisecond // what the scheduler does every minute on AWS
 	}
 	tiers := make([]string, len(plan.Tiers))
 	for i, t := range plan.Tiers {

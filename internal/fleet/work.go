@@ -12,10 +12,6 @@ import (
 	"github.com/sluicehq/sluice/internal/run"
 )
 
-// tickEvery is how often an idle tier is looked at again: what the scheduler
-// does every minute on AWS.
-const tickEvery = 200 * time.Millisecond
-
 // ErrSoftStop is the cause to end soft with when an operator asked for it.
 var ErrSoftStop = errors.New("stopped by the operator")
 
@@ -101,7 +97,7 @@ func (w *Workers) drains(soft, hard context.Context, t worker) error {
 		default:
 			return fmt.Errorf("tier %s: %w", t.engine.Tier.Name, err)
 		}
-		sleep(soft, tickEvery)
+		sleep(soft, w.fleet.opt.Idle)
 	}
 	return nil
 }
@@ -159,7 +155,7 @@ func (w *Workers) awaitQuiet(soft context.Context, id string) error {
 				}
 			}
 		}
-		if !sleep(soft, 250*time.Millisecond) {
+		if !sleep(soft, w.fleet.opt.Idle) {
 			return nil
 		}
 	}

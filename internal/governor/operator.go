@@ -201,6 +201,11 @@ func Status(ctx context.Context, s Store, vendor string, limits []Limit, spread 
 	at := r.at(&it, now)
 	rep := Report{Interval: at.every, InFlight: at.inFlight, Brake: it.Brake, Breaker: it.Breaker,
 		Stop: it.Stop, Members: it.Members, Log: slices.Clone(it.Log)}
+	if h, ok := s.(Historian); ok {
+		if rep.Log, err = h.History(ctx, vendor); err != nil {
+			return Report{}, fmt.Errorf("reading the history of %s: %w", vendor, err)
+		}
+	}
 	for i, l := range r.effective(&it, now) {
 		rep.Limits = append(rep.Limits, LimitStatus{limits[i], l, it.Overrides[l.Name], l.Share(spread)})
 	}

@@ -25,3 +25,10 @@ type Store interface {
 	// in [now, now+resolution). It is how a machine finds that its clock is off.
 	Clock(ctx context.Context) (now time.Time, resolution time.Duration, err error)
 }
+
+// Historian is a Store that keeps the audit log apart from the item, whose Log
+// then holds the latest entries at most.
+type Historian interface {
+	// History returns the vendor's latest changes, oldest first.
+	History(ctx context.Context, vendor string) ([]Entry, error)
+}

@@ -11,6 +11,7 @@ import (
 	"github.com/sluicehq/sluice/internal/landing"
 	"github.com/sluicehq/sluice/internal/localfleet"
 	"github.com/sluicehq/sluice/internal/run"
+	"github.com/sluicehq/sluice/internal/run/runtest"
 )
 
 func open(t *testing.T, dir string) *localfleet.Home {
@@ -48,6 +49,13 @@ func TestLedger(t *testing.T) {
 			}
 			return next
 		}
+	})
+}
+
+func TestRuns(t *testing.T) {
+	runtest.TestStore(t, runtest.Settings{Parallel: true}, func(t *testing.T) runtest.Place {
+		h := open(t, t.TempDir())
+		return runtest.Place{Store: h.Runs(), Ledger: h.Ledger("v"), Vendor: "v", Queue: func(tier string) fanout.Queue { return h.Queue("v", tier) }}
 	})
 }
 

@@ -199,45 +199,6 @@ func (r *Runs) Replay(ctx context.Context, id string, pick func(DeadTask) bool) 
 	return sent, nil
 }
 
-// sweep removes the dead-letter queue's tokens of tasks that are not dead.
-func (r *Runs) sweep(ctx context.Context, tier string) error {
-	q := r.Dead(tier)
-	var keep []fanout.Hide // given back at the end, so that each is seen once
-	defer func() {
-		if len(keep) > 0 {
-			_ = q.Hide(context.WithoutCancel(ctx), keep) // or they show when their visibility ends
-		}
-	}()
-	for {
-		batch, err := q.Receive(ctx, 100, 0, 5*time.Minute)
-		if err != nil {
-			return fmt.Errorf("sweeping the dead letters of tier %s: %w", tier, err)
-		}
-		if len(batch) == 0 {
-			return nil
-		}
-		tasks := make([]fanout.Task, len(batch))
-		for i, d := range batch {
-			tasks[i] = d.Task
-		}
-		stands, err := r.Ledger.Look(ctx, tasks)
-		if err != nil {
-			return fmt.Errorf("sweeping the dead letters of tier %s: %w", tier, err)
-		}
-		var over []fanout.Receipt
-		for i, d := range batch {
-			if stands[i].Outcome == fanout.Dead {
-				keep = append(keep, fanout.Hide{Receipt: d.Receipt})
-			} else {
-				over = append(over, d.Receipt)
-			}
-		}
-		if err := q.Delete(ctx, over); err != nil {
-			return fmt.Errorf("sweeping the dead letters of tier %s: %w", tier, err)
-		}
-	}
-}
-
 // hidden counts the tasks that the last run had below those that are dead now.
 // A child that several parents share is counted though another parent may have
 // brought it: it is an upper bound.

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	_ "time/tzdata" // a vendor's zone is known on machines without a zone database, too
 
 	"github.com/sluicehq/sluice/internal/fanout"
 )

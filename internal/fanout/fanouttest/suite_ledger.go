@@ -219,8 +219,7 @@ func TestLedger(t *testing.T, s Settings, open func(t *testing.T) (l fanout.Ledg
 			}
 		},
 	} {
-		s.run(t, name, func(t *testing.T) {
-			ctx = t.Context()
+		s.run(t, name, &ctx, func(t *testing.T) {
 			l, run, reopen := open(t)
 			test(t, l, run, reopen)
 		})

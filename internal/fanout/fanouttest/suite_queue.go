@@ -22,16 +22,22 @@ type Settings struct {
 	Dedupes bool
 	// Virtual: the suite runs in virtual time.
 	Virtual bool
+	// Parallel: its tests run beside each other. Not in virtual time.
+	Parallel bool
 }
 
-// run runs one test of a suite, in virtual time if so set.
-func (s Settings) run(t *testing.T, name string, test func(t *testing.T)) {
+// run runs one test of a suite, in virtual time if so set. There, ctx becomes
+// the test's own.
+func (s Settings) run(t *testing.T, name string, ctx *context.Context, test func(t *testing.T)) {
 	t.Run(name, func(t *testing.T) {
 		if s.Virtual {
-			synctest.Test(t, test)
-		} else {
-			test(t)
+			synctest.Test(t, func(t *testing.T) { *ctx = t.Context(); test(t) })
+			return
 		}
+		if s.Parallel {
+			t.Parallel()
+		}
+		test(t)
 	})
 }
 
@@ -221,19 +227,17 @@ func TestQueue(t *testing.T, s Settings, open func(t *testing.T) fanout.Queue) {
 			}
 		},
 	} {
-		s.run(t, name, func(t *testing.T) { ctx = t.Context(); test(t, open(t)) })
+		s.run(t, name, &ctx, func(t *testing.T) { test(t, open(t)) })
 	}
 	if s.Dedupes {
-		s.run(t, "sent twice, there once", func(t *testing.T) {
-			ctx = t.Context()
+		s.run(t, "sent twice, there once", &ctx, func(t *testing.T) {
 			q := open(t)
 			ok(t, q.Send(ctx, many(3)))
 			ok(t, q.Send(ctx, many(3)))
 			all(t, q, 3, time.Minute)
 			none(t, q)
 		})
-		s.run(t, "a later life takes the place of an earlier one", func(t *testing.T) {
-			ctx = t.Context()
+		s.run(t, "a later life takes the place of an earlier one", &ctx, func(t *testing.T) {
 			q := open(t)
 			ts := many(1)
 			ok(t, q.Send(ctx, ts))

@@ -1,5 +1,7 @@
-// Command seed starts a run and reads its first tier: what the schedule does, by
-// hand (seed SPEC).
+//go:build !lambda.norpc
+
+// Command seed starts a run and reads its first tier. Built for Lambda (with the
+// tag lambda.norpc) it is the scheduled function, else the same by hand.
 package main
 
 import (

@@ -1,0 +1,149 @@
+package awsfleet
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/sluicehq/sluice/internal/fanout"
+	"github.com/sluicehq/sluice/internal/run"
+)
+
+// walk calls each for the rows of all tasks of a run, shard by shard.
+func (s *runs) walk(ctx context.Context, id string, what scan, each func(row) error) error {
+	for shard := range shards {
+		what.pk = shardPK(id, shard)
+		if err := s.v.table.query(ctx, what, each); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Ends implements run.Store.
+func (s *runs) Ends(ctx context.Context, id string, each func(fanout.Settlement) error) error {
+	return s.walk(ctx, id, scan{filter: "attribute_exists(#out)"}, func(r row) error {
+		e, err := r.ended(id)
+		if err != nil {
+			return err
+		}
+		return each(e)
+	})
+}
+
+// Lists implements run.Store.
+func (s *runs) Lists(ctx context.Context, id string, each func(fanout.Listed) error) error {
+	return s.walk(ctx, id, scan{filter: "attribute_exists(#l)", only: "#sk, #l"}, func(r row) error {
+		return each(unpackListed(r, id))
+	})
+}
+
+// DeadTasks implements run.Store. There may be very many, each with a long
+// reason: their names are put in order first, then they are read in tens.
+func (s *runs) DeadTasks(ctx context.Context, id string, each func(run.DeadTask) error) error {
+	type dead struct {
+		at   int64
+		task string
+	}
+	var all []dead
+	err := s.walk(ctx, id, scan{filter: "#out = :dead", only: "#sk, #at", vals: row{":dead": str(string(fanout.Dead))}}, func(r row) error {
+		all = append(all, dead{r.num("at"), r.str("sk")})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(all, func(a, b dead) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.task, b.task)) })
+	for some := range slices.Chunk(all, maxKeys) {
+		keys := make([]key, len(some))
+		for i, d := range some {
+			keys[i] = taskKey(id, d.task)
+		}
+		rows, err := s.v.table.getAll(ctx, keys)
+		if err != nil {
+			return err
+		}
+		for _, k := range keys {
+			r := rows[k]
+			if fanout.Outcome(r.str("out")) != fanout.Dead {
+				continue // reopened meanwhile
+			}
+			d, err := deadTask(r)
+			if err != nil {
+				return err
+			}
+			if err := each(d); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func deadTask(r row) (d run.DeadTask, err error) {
+	if d.Task, err = r.task(); err != nil {
+		return d, err
+	}
+	if text := r.str("reason"); text != "" {
+		if err := json.Unmarshal([]byte(text), &d.Reason); err != nil {
+			return d, fmt.Errorf("the ledger's row of task %s cannot be read: %w", d.Task.ID, err)
+		}
+	}
+	d.Attempts, d.At = r.int("n"), time.Unix(0, r.num("at")).UTC()
+	return d, nil
+}
+
+// Counts implements run.Store. What is queued is SQS's rough figure, of all runs.
+func (s *runs) Counts(ctx context.Context, id string) (map[string]run.Count, error) {
+	out, err := s.v.Progress(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	var mu sync.Mutex
+	tiers := slices.Collect(maps.Keys(out))
+	err = each(ctx, len(tiers), func(i int) error {
+		urls, ok := s.v.stack.Queues[tiers[i]]
+		if !ok {
+			return nil // a tier that the spec has lost since
+		}
+		d, err := s.v.cloud.depth(ctx, urls.URL)
+		mu.Lock()
+		defer mu.Unlock()
+		c := out[tiers[i]]
+		c.Queued = d.Visible + d.Hidden + d.Delayed
+		out[tiers[i]] = c
+		return err
+	})
+	return out, wrap(err, "counting run %s", id)
+}
+
+// Progress is Counts without a look at the queues. What a tier knows is what
+// the tier above has found, less what others had found before.
+func (v *Vendor) Progress(ctx context.Context, id string) (map[string]run.Count, error) {
+	r, err := (&runs{v}).Get(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	counts := map[string]row{}
+	err = v.table.query(ctx, scan{pk: runPK(id), prefix: countPrefix}, func(c row) error {
+		counts[strings.TrimPrefix(c.str("sk"), countPrefix)] = c
+		return nil
+	})
+	if err != nil {
+		return nil, wrap(err, "counting run %s", id)
+	}
+	out := map[string]run.Count{}
+	known := len(r.Seeds)
+	for _, tier := range r.Tiers {
+		c := counts[tier]
+		out[tier] = run.Count{Known: known, Done: c.int("done"), Gone: c.int("gone"), Dead: c.int("dead"), Rows: c.int("rows")}
+		known = c.int("found") - c.int("shared")
+	}
+	return out, nil
+}

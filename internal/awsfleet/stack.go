@@ -1,0 +1,80 @@
+package awsfleet
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// A Stack names what was deployed for one vendor.
+type Stack struct {
+	Vendor   string            `json:"vendor"`
+	Table    string            `json:"table"`
+	Bucket   string            `json:"bucket"`
+	Queues   map[string]Queues `json:"queues"`            // by tier
+	Secrets  map[string]string `json:"secrets,omitempty"` // by name: ssm:NAME or secretsmanager:NAME
+	KeepDays int               `json:"keep_days"`         // how long rows of a run are kept
+}
+
+// Queues are the URLs of a tier's queue and of its dead-letter queue.
+type Queues struct {
+	URL  string `json:"url"`
+	Dead string `json:"dead"`
+}
+
+const defaultKeepDays = 90
+
+// ParseStack reads a stack as it stands in the parameter /sluice/VENDOR/stack
+// and in a function's environment.
+func ParseStack(text string) (Stack, error) {
+	var s Stack
+	dec := json.NewDecoder(strings.NewReader(text))
+	if err := dec.Decode(&s); err != nil {
+		return Stack{}, fmt.Errorf("the stack's description is not JSON as it is deployed: %w (deploy again)", err)
+	}
+	if err := s.check(); err != nil {
+		return Stack{}, err
+	}
+	if s.KeepDays == 0 {
+		s.KeepDays = defaultKeepDays
+	}
+	return s, nil
+}
+
+func (s Stack) check() error {
+	missing := func(what string) error {
+		return fmt.Errorf("the description of stack %q lacks %s (deploy again)", s.Vendor, what)
+	}
+	switch {
+	case s.Vendor == "":
+		return errors.New("the stack's description lacks vendor (deploy again)")
+	case s.Table == "":
+		return missing("table")
+	case s.Bucket == "":
+		return missing("bucket")
+	case len(s.Queues) == 0:
+		return missing("queues")
+	case s.KeepDays < 0:
+		return fmt.Errorf("the description of stack %q has keep_days %d: it must not be negative", s.Vendor, s.KeepDays)
+	}
+	for _, tier := range slices.Sorted(maps.Keys(s.Queues)) {
+		if s.Queues[tier].URL == "" {
+			return missing("queues." + tier + ".url")
+		}
+		if s.Queues[tier].Dead == "" {
+			return missing("queues." + tier + ".dead")
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Secrets)) {
+		if _, _, err := secretPlace(s.Secrets[name]); err != nil {
+			return fmt.Errorf("the description of stack %q: secrets.%s: %w", s.Vendor, name, err)
+		}
+	}
+	return nil
+}
+
+// queueName is the name at the end of a queue's URL.
+func queueName(url string) string { return url[strings.LastIndex(url, "/")+1:] }

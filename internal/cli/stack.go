@@ -1,0 +1,106 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/sluicehq/sluice/internal/awsfleet"
+	"github.com/sluicehq/sluice/internal/fleet"
+	"github.com/sluicehq/sluice/internal/functions"
+	"github.com/sluicehq/sluice/internal/landing"
+	"github.com/sluicehq/sluice/internal/run"
+)
+
+// Where a command looks: --on, or SLUICE_ON.
+const (
+	onLocal = "local"
+	onAWS   = "aws"
+)
+
+// stack is the place of one vendor on AWS.
+type stack struct {
+	*awsfleet.Vendor
+	app *app
+}
+
+// openStack finds the stack of the vendor that a word stands for: a spec, a
+// vendor, a run.
+func (a *app) openStack(ctx context.Context, word string) (place, error) {
+	cloud, err := awsfleet.Open(ctx, awsfleet.Options{Log: a.log})
+	if err != nil {
+		return nil, err
+	}
+	found, err := cloud.Stack(ctx, vendorNamed(word))
+	if err != nil {
+		return nil, err
+	}
+	v := cloud.Use(found)
+	if err := v.Check(ctx); err != nil {
+		return nil, fmt.Errorf("the stack of vendor %s is not whole: %w", found.Vendor, err)
+	}
+	return &stack{v, a}, nil
+}
+
+var runID = regexp.MustCompile(`^(.+)-\d{8}(?:T\d{6})?-[0-9a-v]{6}$`)
+
+// vendorNamed is the vendor that a spec, a vendor's name or a run stands for.
+func vendorNamed(word string) string {
+	if spec, err := loadSpec(word); err == nil {
+		return spec.Name
+	}
+	if m := runID.FindStringSubmatch(word); m != nil {
+		return m[1]
+	}
+	return word
+}
+
+// everywhere does something in the home, or in every stack of the account.
+func (a *app) everywhere(ctx context.Context, do func(place) error) error {
+	if a.on != onAWS {
+		return with(a.existingHome, ctx, do)
+	}
+	cloud, err := awsfleet.Open(ctx, awsfleet.Options{Log: a.log})
+	if err != nil {
+		return err
+	}
+	vendors, err := cloud.Vendors(ctx)
+	if err != nil {
+		return err
+	}
+	if len(vendors) == 0 {
+		return fmt.Errorf("there is no stack in region %s (deploy one with make deploy VENDOR=..., or name the right region/profile)", cloud.Region())
+	}
+	for _, v := range vendors {
+		if err := with(a.existing(v), ctx, do); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *stack) Name() string { return "the stack of " + s.Stack().Vendor }
+
+func (s *stack) Data(r run.Run) string {
+	return "s3://" + s.Stack().Bucket + "/landing/" + landing.Prefix(r.ID, "")
+}
+
+func (s *stack) Secret(vendor, name string) (string, error) { return s.Secrets().Secret(vendor, name) }
+
+func (s *stack) SecretPlace(_ string, names []string) string {
+	var places []string
+	for _, n := range names {
+		kind, at, _ := strings.Cut(s.Stack().Secrets[n], ":")
+		if kind == "secretsmanager" {
+			places = append(places, "the secret "+at+" in Secrets Manager")
+		} else {
+			places = append(places, "the parameter "+at)
+		}
+	}
+	return list(places)
+}
+
+func (s *stack) Options() fleet.Options { return functions.AWS(s.app.log) }
+
+func (s *stack) Close() error { return nil }
