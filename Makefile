@@ -5,13 +5,40 @@ GO ?= go
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.1
 GOVULNCHECK = golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
-.PHONY: demo test prove bench lint vuln build functions synth diff deploy destroy aws-local price
+# The CDK command, from its lock file. It wants to know what is deployed:
+# make deploy VENDOR=acme SLUICE_ENVIRONMENT=production.yaml
+CDK = cd infra && SLUICE_VENDOR=$(VENDOR) ./node/node_modules/.bin/cdk
+CDK_READY = infra/node/node_modules/.package-lock.json
+export JSII_SILENCE_WARNING_END_OF_LIFE_NODE_VERSION = 20
+
+.PHONY: demo test prove bench lint vuln build synth diff deploy destroy vendor-named aws-local price
 
 demo: ## walk the simulated vendor on this machine, prove the result complete
 	@$(GO) run ./cmd/sluice demo
 
 build: ## bin/sluice and bin/seed
 	$(GO) build -trimpath -o bin/ ./cmd/...
+
+$(CDK_READY): infra/node/package-lock.json
+	npm ci --prefix infra/node --no-audit --no-fund
+
+synth: $(CDK_READY) ## the stacks' templates into infra/cdk.out: offline
+	$(GO) -C infra run .
+
+diff: $(CDK_READY) ## what a deployment would change
+	$(CDK) diff
+
+deploy: vendor-named $(CDK_READY) ## the shared stack and VENDOR's
+	$(CDK) deploy --all
+
+destroy: vendor-named $(CDK_READY) ## VENDOR's stack; its table and bucket stay
+	$(CDK) destroy '*-$(VENDOR)'
+
+vendor-named:
+	@test -n "$(VENDOR)" || { echo "which vendor? make $(MAKECMDGOALS) VENDOR=NAME"; exit 1; }
+
+aws-local: ## the synthesized stack on this machine, on stand-in servers
+	@$(GO) run ./test/awslocal
 
 test: lint ## all tests, with the race detector; real servers are installed if missing
 	$(GO) test -race -timeout 15m ./...
@@ -24,6 +51,7 @@ lint: ## formatting, vet, staticcheck
 	$(GO) vet -tags lambda.norpc ./cmd/seed
 	$(GO) run $(STATICCHECK) -tags prove,bench ./...
 	$(GO) -C infra vet ./...
+	cd infra && $(GO) run $(STATICCHECK) ./...
 
 vuln: ## known vulnerabilities in what is used (asks vuln.go.dev)
 	$(GO) run $(GOVULNCHECK) ./...

@@ -27,6 +27,11 @@ func TestHouse(t *testing.T) {
 		{"a run knows no backend and no vendor client", "internal/run", []string{"internal/fanout", "internal/landing"}, []string{"modernc.org", "database/sql"}},
 		{"a backend imports the ports that it implements", "internal/localfleet", []string{"internal/fanout", "internal/governor", "internal/landing", "internal/run"}, []string{"github.com/spf13"}},
 		{"the wiring knows no backend and no command line", "internal/fleet", []string{"internal/fanout", "internal/governor", "internal/landing", "internal/run", "internal/vendorapi"}, []string{"modernc.org", "github.com/spf13", "github.com/vbauerster"}},
+		{"a backend imports the ports that it implements", "internal/awsfleet", []string{"internal/fanout", "internal/governor", "internal/landing", "internal/run"}, []string{"github.com/spf13", "modernc.org"}},
+		{"functions are light: no SQLite, no command line", "internal/functions", nil, []string{"modernc.org", "database/sql", "github.com/spf13", "github.com/vbauerster"}},
+		{"the drain's program is light", "workers/tier", nil, []string{"modernc.org", "database/sql", "github.com/spf13"}},
+		{"the closer's program is light", "workers/close", nil, []string{"modernc.org", "database/sql", "github.com/spf13"}},
+		{"prices are figures and nothing else", "internal/price", []string{}, []string{"."}},
 		{"the simulated vendor knows nothing of Sluice", "internal/vendorsim", []string{}, nil},
 	} {
 		reached, ok := deps[module+rule.who]
@@ -50,12 +55,42 @@ func TestHouse(t *testing.T) {
 	}
 	for pkg, reached := range deps {
 		for _, dep := range reached {
-			if strings.HasPrefix(dep, module+"cmd/") || strings.HasPrefix(dep, module+"test") {
+			if strings.HasPrefix(dep, module+"cmd/") || strings.HasPrefix(dep, module+"workers/") || strings.HasPrefix(dep, module+"test") {
 				t.Errorf("nobody imports mains or tests: %s reaches %s", pkg, dep)
 			}
-			if strings.HasSuffix(dep, "test") && strings.HasPrefix(dep, module) && !strings.HasSuffix(pkg, "test") {
+			if strings.HasSuffix(dep, "test") && strings.HasPrefix(dep, module) && !strings.HasSuffix(pkg, "test") && !strings.HasPrefix(pkg, module+"test/") {
 				t.Errorf("models and suites stay in tests: %s reaches %s", pkg, dep)
 			}
+		}
+	}
+}
+
+// TestScheduledSeeder: the seeder as Lambda gets it is as light as the other
+// functions; by hand it is the operator's command, with both backends.
+func TestScheduledSeeder(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", "-tags", "lambda.norpc", "./cmd/seed").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	for dep := range strings.Lines(string(out)) {
+		for _, heavy := range []string{"modernc.org", "database/sql", "github.com/spf13", module + "internal/cli", module + "internal/localfleet"} {
+			if strings.HasPrefix(dep, heavy) {
+				t.Errorf("the scheduled seeder reaches %s", dep)
+			}
+		}
+	}
+}
+
+// TestOneUserOfAWS: only the backend on AWS talks to it.
+func TestOneUserOfAWS(t *testing.T) {
+	out, err := exec.Command("go", "list", "-f", "{{.ImportPath}} {{join .Imports \" \"}}", "./...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	for line := range strings.Lines(string(out)) {
+		pkg, imports, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if strings.Contains(imports, "aws-sdk-go-v2") && !strings.HasPrefix(pkg, module+"internal/awsfleet") {
+			t.Errorf("%s imports the AWS SDK", pkg)
 		}
 	}
 }

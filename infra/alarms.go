@@ -21,6 +21,7 @@ type alarm struct {
 	combine         string // the expression; each metric is m0, m1, ...
 	minutes         int    // the period
 	threshold       float64
+	silence         bool // it is an alarm to be below the threshold, or to say nothing
 }
 
 const (
@@ -32,7 +33,8 @@ const (
 )
 
 // addAlarms watches what Sluice promises about a vendor. Where nothing is
-// said nothing is wrong: the metrics of an idle fleet are missing.
+// said nothing is wrong, since the metrics of an idle fleet are missing; only
+// a seeder that is silent for a day is.
 func (s *vendorStack) addAlarms() {
 	var dead, waiting, failed, throttled []metric
 	for _, t := range s.v.tiers() {
@@ -46,20 +48,27 @@ func (s *vendorStack) addAlarms() {
 	}
 	own := func(name string) []metric { return []metric{{"Sluice", name, "Vendor", s.v.name}} }
 	of, a := " of "+s.v.name, s.v.Alarms
-	for _, al := range []alarm{
+	all := []alarm{
 		{"DeadLetters", "dead-letters", "Tasks" + of + " ended dead: sluice dead lists them by cause, sluice replay gives them another life.",
-			dead, "Maximum", sumOf, 5, 1},
+			dead, "Maximum", sumOf, 5, 1, false},
 		{"OldestMessage", "oldest-message", fmt.Sprintf("A task%s has waited for %d hours: is the fleet held, are the ticks going on?", of, a.OldestMessageHours),
-			waiting, "Maximum", largestOf, 5, float64(a.OldestMessageHours * 3600)},
+			waiting, "Maximum", largestOf, 5, float64(a.OldestMessageHours * 3600), false},
 		{"VerdictMissing", "verdict-missing", fmt.Sprintf("A run%s has no verdict at %d o'clock (%s): sluice status says what is left.", of, s.v.VerdictHour, s.v.zone()),
-			own("VerdictMissing"), "Maximum", "", 5, 1},
+			own("VerdictMissing"), "Maximum", "", 5, 1, false},
 		{"Held", "held", fmt.Sprintf("A brake or the breaker has held back all calls%s for %d minutes: sluice limits says why.", of, a.HeldMinutes),
-			own("Held"), "Maximum", "", 5, float64(a.HeldMinutes)},
+			own("Held"), "Maximum", "", 5, float64(a.HeldMinutes), false},
 		{"Errors", "errors", "Functions" + of + " failed: their log groups say why. Nothing is lost; what they held comes back.",
-			failed, "Sum", sumOf, 15, float64(a.Errors)},
+			failed, "Sum", sumOf, 15, float64(a.Errors), false},
 		{"Throttles", "throttles", "Lambda refused to start functions" + of + ": is a drain hanging, is the account's concurrency used up?",
-			throttled, "Sum", sumOf, 15, float64(a.Throttles)},
-	} {
+			throttled, "Sum", sumOf, 15, float64(a.Throttles), false},
+	}
+	// The cron has been checked with the rest of the environment file.
+	if c, err := parseCron(s.v.Seed.Cron); err == nil && s.v.Schedules && c.daily() {
+		seeder := []metric{{"AWS/Lambda", "Invocations", "FunctionName", s.v.function(s.env.Prefix, "seed")}}
+		all = append(all, alarm{"NotSeeded", "not-seeded", "No run" + of + " was begun for a day: is the seed's schedule there and enabled?",
+			seeder, "Sum", "", 24 * 60, 1, true})
+	}
+	for _, al := range all {
 		al.name = s.v.stack(s.env.Prefix) + "-" + al.name
 		addAlarm(s.stack, al, topicArn(s.stack, s.env))
 	}
@@ -75,14 +84,18 @@ func addAlarm(scope constructs.Construct, a alarm, topic *string) {
 		if part > 1 {
 			suffix = fmt.Sprintf("-%d", part)
 		}
+		comparison, missing := "GreaterThanOrEqualToThreshold", "notBreaching"
+		if a.silence {
+			comparison, missing = "LessThanThreshold", "breaching"
+		}
 		awscloudwatch.NewCfnAlarm(scope, jsii.String("Alarm"+a.id+suffix), &awscloudwatch.CfnAlarmProps{
 			AlarmName:          jsii.String(a.name + suffix),
 			AlarmDescription:   jsii.String(a.about),
 			Metrics:            a.queries(some),
-			ComparisonOperator: jsii.String("GreaterThanOrEqualToThreshold"),
+			ComparisonOperator: jsii.String(comparison),
 			Threshold:          jsii.Number(a.threshold),
 			EvaluationPeriods:  jsii.Number(1),
-			TreatMissingData:   jsii.String("notBreaching"),
+			TreatMissingData:   jsii.String(missing),
 			AlarmActions:       &[]any{topic},
 			OkActions:          &[]any{topic},
 		})

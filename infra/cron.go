@@ -42,6 +42,12 @@ func parseCron(s string) (cron, error) {
 	return c, nil
 }
 
+// daily tells whether it fires each day.
+func (c cron) daily() bool {
+	f := strings.Join(c.fields[2:], " ")
+	return f == "* * ? *" || f == "? * * *"
+}
+
 func (c cron) String() string { return "cron(" + strings.Join(c.fields, " ") + ")" }
 
 // window is each minute of the so many hours that begin with a seed's. It is

@@ -36,11 +36,11 @@ func addShared(app constructs.Construct, env *environment) awscdk.Stack {
 	all := []metric{{"AWS/Lambda", "Invocations", "", ""}, {"AWS/Lambda", "Errors", "", ""}}
 	addAlarm(stack, alarm{"Invocations", env.Prefix + "-account-invocations",
 		"Functions of this account and region, Sluice's and others, run far more often than usual: does one call itself?",
-		all[:1], "Sum", "", 5, float64(env.Alarms.Invocations)}, topic.Ref())
+		all[:1], "Sum", "", 5, float64(env.Alarms.Invocations), false}, topic.Ref())
 	addAlarm(stack, alarm{"ErrorRate", env.Prefix + "-account-error-rate",
 		fmt.Sprintf("More than %v %% of all invocations in this account and region fail.", env.Alarms.ErrorPercent),
 		// Of a handful of invocations any share may fail.
-		all, "Sum", "IF(m0 >= 20, 100 * m1 / m0, 0)", 15, env.Alarms.ErrorPercent}, topic.Ref())
+		all, "Sum", "IF(m0 >= 20, 100 * m1 / m0, 0)", 15, env.Alarms.ErrorPercent, false}, topic.Ref())
 	return stack
 }
 

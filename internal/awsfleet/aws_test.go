@@ -1,6 +1,8 @@
 package awsfleet_test
 
 import (
+	"flag"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -16,13 +18,31 @@ import (
 	"github.com/sluicehq/sluice/internal/run/runtest"
 )
 
+// TestMain lets more tests run beside each other than there are processors:
+// they wait for servers and for messages to show.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
+
 const vendor = "v"
 
-// open makes a stack of its own and works with it.
+// open makes a stack of its own on servers that record and can fail, and works
+// with it.
 func open(t *testing.T, tiers ...string) (*awstest.Servers, *awsfleet.Vendor) {
 	t.Helper()
-	s := awstest.Start(t)
+	s := awstest.StandIn(t)
 	return s, s.Open(t, "AKIATEST").Use(s.Make(t, vendor, tiers...))
+}
+
+// anywhere does the same in a real account, if there is to be one.
+func anywhere(t *testing.T, tiers ...string) *awsfleet.Vendor {
+	t.Helper()
+	s := awstest.Start(t)
+	return s.Open(t, "AKIATEST").Use(s.Make(t, vendor, tiers...))
 }
 
 // opened has an open run with one seed.
@@ -62,14 +82,15 @@ var settings = fanouttest.Settings{Short: time.Second, Parallel: true}
 
 func TestQueue(t *testing.T) {
 	fanouttest.TestQueue(t, settings, func(t *testing.T) fanout.Queue {
-		_, v := open(t, "t")
-		return v.Queue(vendor, "t")
+		return anywhere(t, "t").Queue(vendor, "t")
 	})
 }
 
 func TestLedger(t *testing.T) {
 	fanouttest.TestLedger(t, settings, func(t *testing.T) (fanout.Ledger, string, func(fanout.Task) fanout.Task) {
-		_, v, r := opened(t, "a")
+		v := anywhere(t, "a")
+		r, err := v.Runs().Create(t.Context(), newRun("r1", 0, "a"), false)
+		ok(t, err)
 		return v.Ledger(vendor), r.ID, func(ts fanout.Task) fanout.Task {
 			next, ok, err := v.Runs().Reopen(t.Context(), ts.Run, ts.ID)
 			if err != nil || !ok {
@@ -82,14 +103,14 @@ func TestLedger(t *testing.T) {
 
 func TestRuns(t *testing.T) {
 	runtest.TestStore(t, runtest.Settings{Parallel: true, Rough: awstest.Real()}, func(t *testing.T) runtest.Place {
-		_, v := open(t, "a", "b")
+		v := anywhere(t, "a", "b")
 		return runtest.Place{Store: v.Runs(), Ledger: v.Ledger(vendor), Vendor: vendor, Queue: func(tier string) fanout.Queue { return v.Queue(vendor, tier) }}
 	})
 }
 
 func TestLanding(t *testing.T) {
 	t.Parallel()
-	fanouttest.TestLanding(t, func(t *testing.T) fanout.Landing { _, v := open(t); return v.Landing(vendor) },
+	fanouttest.TestLanding(t, func(t *testing.T) fanout.Landing { return anywhere(t).Landing(vendor) },
 		func(t *testing.T, l fanout.Landing, object string, each func(*fanout.Record)) {
 			ok(t, l.(*landing.Landing).Object(t.Context(), object, func(r *fanout.Record) error { each(r); return nil }))
 		})

@@ -169,7 +169,7 @@ func (s *governorStore) Clock(ctx context.Context) (time.Time, time.Duration, er
 		return time.Time{}, 0, err
 	}
 	r := s.v.cloud.usage.lastClock()
-	if time.Since(r.at) > clockFresh || r.trip > fastTrip {
+	for try := 0; try < 3 && (time.Since(r.at) > clockFresh || r.trip > fastTrip); try++ {
 		asked := time.Now()
 		if _, err := s.v.quick.get(ctx, s.item(s.v.stack.Vendor)); err != nil {
 			return time.Time{}, 0, wrap(err, "reading DynamoDB's clock")

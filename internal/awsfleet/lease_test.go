@@ -12,7 +12,7 @@ import (
 
 func TestLeases(t *testing.T) {
 	t.Parallel()
-	_, v := open(t, "a")
+	v := anywhere(t, "a")
 	ctx, now := t.Context(), time.Now().UTC().Round(time.Microsecond)
 	lease := func(owner string) awsfleet.Lease {
 		return awsfleet.Lease{Owner: owner, Soft: now.Add(time.Minute), Expires: now.Add(30 * time.Second)}
@@ -64,7 +64,7 @@ func TestLeases(t *testing.T) {
 // TestOneTakes: of many who want a slot one gets it.
 func TestOneTakes(t *testing.T) {
 	t.Parallel()
-	_, v := open(t, "a")
+	v := anywhere(t, "a")
 	now := time.Now()
 	var took atomic.Int32
 	var wg sync.WaitGroup
@@ -87,7 +87,7 @@ func TestOneTakes(t *testing.T) {
 
 func TestAwaiting(t *testing.T) {
 	t.Parallel()
-	_, v := open(t, "a")
+	v := anywhere(t, "a")
 	ctx := t.Context()
 	zone := time.FixedZone("", 3600)
 	day := func(n int) fanout.Window {

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -138,7 +139,7 @@ func TestOpenDies(t *testing.T) {
 // middle of it. A run that is open is never missing from the open runs.
 func TestOpenRace(t *testing.T) {
 	t.Parallel()
-	s := awstest.Start(t)
+	s := awstest.StandIn(t)
 	stack := s.Make(t, vendor, "a")
 	one, two := s.Open(t, "AKIAONE").Use(stack), s.Open(t, "AKIATWO").Use(stack)
 	watch := s.Open(t, "AKIAWATCH").Use(stack)
@@ -152,22 +153,24 @@ func TestOpenRace(t *testing.T) {
 		return awstest.After
 	})
 	var wg sync.WaitGroup
-	end := time.Now().Add(4 * time.Second)
+	end := time.Now().Add(20 * time.Second)
+	var done atomic.Bool
 	for i, v := range []*awsfleet.Vendor{one, two, one, two} {
 		wg.Go(func() {
-			for n := 0; time.Now().Before(end); n++ {
+			for n := 0; !done.Load(); n++ {
 				tamper(t, v, fmt.Sprintf("r%d-%03d", i, n))
 			}
 		})
 	}
 	seen := 0
-	for time.Now().Before(end) {
+	for seen < 200 && time.Now().Before(end) {
 		seen += watchOpen(t, watch)
 	}
+	done.Store(true)
 	wg.Wait()
 	s.Inject(nil)
 	t.Logf("%d looks at open runs, %d requests", seen, len(s.Record()))
-	if seen < 20 {
+	if seen < 40 {
 		t.Error("hardly an open run was seen")
 	}
 	for w := range windows {

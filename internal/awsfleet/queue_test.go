@@ -145,7 +145,7 @@ func TestWire(t *testing.T) {
 		if !bytes.Contains(r.Body, []byte(want)) {
 			t.Errorf("%s lacks %s: %s", r.Action, want, r.Body)
 		}
-		if r.Key != "AKIATEST" && !awstest.Real() || r.Service != "sqs" || !strings.HasSuffix(r.Resource, "-a") {
+		if r.Key != "AKIATEST" || r.Service != "sqs" || !strings.HasSuffix(r.Resource, "-a") {
 			t.Errorf("recorded as %s %s on %s", r.Key, r.Service, r.Resource)
 		}
 	}
@@ -157,7 +157,7 @@ func TestWire(t *testing.T) {
 // TestPoison: a message that is none of ours blocks nobody.
 func TestPoison(t *testing.T) {
 	t.Parallel()
-	s := awstest.Start(t)
+	s := awstest.StandIn(t)
 	stack := s.Make(t, vendor, "a")
 	var log bytes.Buffer
 	opt := s.Options("AKIATEST")
@@ -204,7 +204,7 @@ func TestPollEndsInTime(t *testing.T) {
 // TestRedrive: what is received again and again ends in the dead-letter queue.
 func TestRedrive(t *testing.T) {
 	t.Parallel()
-	s := awstest.Start(t)
+	s := awstest.StandIn(t)
 	stack := s.Make(t, vendor, "a")
 	url, err := s.MakeQueue(t.Context(), stack.Table+"-few", stack.Queues["a"].Dead, 2)
 	ok(t, err)

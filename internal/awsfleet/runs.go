@@ -52,24 +52,22 @@ func (s *runs) Create(ctx context.Context, r run.Run, again bool) (run.Run, erro
 				return got, err
 			}
 		}
-		held, err := s.begin(ctx, r, w.str("run"))
-		if err != nil {
+		// Whether it was us or somebody else, the row is there now.
+		if err := s.begin(ctx, r, w.str("run")); err != nil {
 			return run.Run{}, err
-		}
-		if !held {
-			continue // somebody else was first
 		}
 	}
 }
 
-// begin makes r the run of its window, in the place of another or of none.
-func (s *runs) begin(ctx context.Context, r run.Run, instead string) (held bool, err error) {
+// begin makes r the run of its window, in the place of another or of none,
+// unless somebody else comes before it.
+func (s *runs) begin(ctx context.Context, r run.Run, instead string) (err error) {
 	if r.Previous, err = s.latest(ctx, r.ID); err != nil {
-		return false, err
+		return err
 	}
 	doc, err := packRun(r)
 	if err != nil {
-		return false, err
+		return err
 	}
 	w := windowKey(r.Window).row()
 	w["run"], w["doc"], w["replaces"], w["ttl"] = str(r.ID), doc, str(instead), s.v.ttl()
@@ -77,8 +75,8 @@ func (s *runs) begin(ctx context.Context, r run.Run, instead string) (held bool,
 	if instead != "" {
 		only = expr{only: "#run = :old", vals: row{":old": str(instead)}}
 	}
-	held, err = s.v.table.put(ctx, w, only)
-	return held, wrap(err, "opening run %s of its window", r.ID)
+	_, err = s.v.table.put(ctx, w, only)
+	return wrap(err, "opening run %s of its window", r.ID)
 }
 
 // finish carries out what a window's row says, and returns its run.

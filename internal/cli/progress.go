@@ -18,6 +18,7 @@ const (
 	redrawEvery = 300 * time.Millisecond // on a terminal
 	sayEvery    = 5 * time.Second        // elsewhere
 	countEvery  = 500 * time.Millisecond // asking the stores
+	countOnAWS  = 5 * time.Second        // there each look costs a dozen requests
 	rateOver    = 6 * time.Second        // results come in batches: a shorter time would jump
 )
 
@@ -54,11 +55,15 @@ func (a *app) newWatch(f *fleet.Fleet, w *fleet.Workers, tiers []string, id func
 func (w *watch) show(ctx context.Context, quiet bool) {
 	tick := time.NewTicker(sampleEvery)
 	defer tick.Stop()
+	every := countEvery
+	if w.app.on == onAWS {
+		every = countOnAWS
+	}
 	var drawn, said, counted time.Time
 	said = time.Now()
 	for {
 		now := time.Now()
-		if now.Sub(counted) >= countEvery {
+		if now.Sub(counted) >= every {
 			w.count(ctx)
 			counted = now
 		}

@@ -104,12 +104,13 @@ func writeJSON(w io.Writer, v any) error {
 
 func (a *app) status(ctx context.Context, h place, args []string, show int) ([]vendorStatus, error) {
 	vendor := ""
+	var named *vendorapi.Spec // perhaps not the one that its vendor's name leads to
 	if len(args) > 0 {
-		name, _, err := vendorOf(ctx, h, args[0])
+		name, spec, err := vendorOf(ctx, h, args[0])
 		if err != nil {
 			return nil, err
 		}
-		vendor = name
+		vendor, named = name, spec
 	}
 	runs, err := h.Runs().List(ctx, vendor)
 	if err != nil {
@@ -125,7 +126,7 @@ func (a *app) status(ctx context.Context, h place, args []string, show int) ([]v
 	slices.Sort(names)
 	out := []vendorStatus{}
 	for _, name := range slices.Compact(names) {
-		v, err := statusOf(ctx, h, name)
+		v, err := statusOf(ctx, h, name, named)
 		if err != nil {
 			return nil, err
 		}
@@ -150,10 +151,14 @@ func (a *app) status(ctx context.Context, h place, args []string, show int) ([]v
 
 // statusOf asks the governor. A vendor without a spec here has no limits to
 // show.
-func statusOf(ctx context.Context, h place, name string) (vendorStatus, error) {
+func statusOf(ctx context.Context, h place, name string, spec *vendorapi.Spec) (vendorStatus, error) {
 	v := vendorStatus{Vendor: name, State: "free", Runs: []runStatus{}}
 	var plan *vendorapi.Plan
-	if spec, err := loadSpec(name); err == nil {
+	if spec == nil {
+		spec, _ = loadSpec(name) // it may have none here
+	}
+	if spec != nil {
+		var err error
 		if plan, err = looked(spec); err != nil {
 			plan = nil
 		}

@@ -37,6 +37,7 @@ type Options struct {
 	Poll      time.Duration     // of the governor's item (50 ms)
 	Spread    time.Duration     // of clocks between machines (0: one machine)
 	Idle      time.Duration     // between two looks at an empty queue, or for the end of a run (200 ms)
+	Lag       time.Duration     // by how much the queues' counts may be behind (0: they are exact)
 	Transport http.RoundTripper // nil: the network
 	Now       func() time.Time  // the governor's clock (time.Now)
 	Log       *slog.Logger

@@ -106,8 +106,9 @@ func (w *Workers) drains(soft, hard context.Context, t worker) error {
 // verdict. Nobody has to believe a queue that looks empty: what is missing is
 // sent again, up to three times.
 func (w *Workers) settleUp(soft context.Context, id string) (v run.Verdict, err error) {
+	look := looks{lag: w.fleet.opt.Lag}
 	for repairs := 0; ; {
-		if err := w.awaitQuiet(soft, id); err != nil || soft.Err() != nil {
+		if err := w.awaitQuiet(soft, id, &look); err != nil || soft.Err() != nil {
 			return v, err
 		}
 		if v, err = w.fleet.Runs.Judge(soft, id); err != nil {
@@ -116,8 +117,11 @@ func (w *Workers) settleUp(soft context.Context, id string) (v run.Verdict, err 
 			}
 			return v, fmt.Errorf("computing the verdict of run %s: %w", id, err)
 		}
-		if v.Settled() || repairs == 3 {
+		if v.Settled() || look.quiet() && repairs == 3 {
 			return v, nil
+		}
+		if !look.quiet() {
+			continue
 		}
 		repairs++
 		sent, err := w.fleet.Runs.Repair(soft, id)
@@ -128,38 +132,83 @@ func (w *Workers) settleUp(soft context.Context, id string) (v run.Verdict, err 
 	}
 }
 
-// awaitQuiet waits until two looks in a row find nothing of the run queued.
-func (w *Workers) awaitQuiet(soft context.Context, id string) error {
+// awaitQuiet waits until the verdict is due.
+func (w *Workers) awaitQuiet(soft context.Context, id string, look *looks) error {
 	began := time.Now()
-	for quiet := 0; quiet < 2; {
+	*look = looks{lag: look.lag, judged: look.settled}
+	for {
+		// Where a look costs requests, a process that has tasks in hand knows enough.
+		if look.lag > 0 && w.atWork() && time.Since(look.last) < 5*w.fleet.opt.Idle {
+			if !sleep(soft, w.fleet.opt.Idle) {
+				return nil
+			}
+			continue
+		}
 		r, err := w.fleet.Runs.Store.Get(soft, id)
 		if err == nil && r.State == run.Superseded {
 			return fmt.Errorf("run %s: %w", id, run.ErrSuperseded)
 		} else if err == nil && r.State == run.Closed {
-			return nil // by another process; what is still queued has ended, and nobody looks at it
+			*look = looks{nothing: 2} // by another process; what is still queued has ended, and nobody looks at it
+			return nil
 		}
 		counts, err := w.fleet.Runs.Store.Counts(soft, id)
-		if err != nil {
-			if soft.Err() != nil {
+		switch {
+		case err == nil:
+			began = time.Now()
+			if look.add(counts); look.due() {
 				return nil
 			}
-			if time.Since(began) > 30*time.Second {
-				return fmt.Errorf("looking at the queues of run %s: %w", id, err)
-			}
-		} else {
-			began = time.Now()
-			quiet++
-			for _, c := range counts {
-				if c.Queued > 0 {
-					quiet = 0
-				}
-			}
+		case soft.Err() != nil:
+			return nil
+		case time.Since(began) > 30*time.Second:
+			return fmt.Errorf("looking at the queues of run %s: %w", id, err)
 		}
 		if !sleep(soft, w.fleet.opt.Idle) {
 			return nil
 		}
 	}
-	return nil
+}
+
+// looks are looks in a row at the counts of a run. Where the queues' figures lag
+// behind, queues must have looked empty for longer than that before what seems
+// missing is sent again; but if all that is known has settled, by the counters,
+// the verdict may be tried whatever the queues show.
+type looks struct {
+	lag             time.Duration
+	last, empty     time.Time // the last look; since when the queues have been empty
+	nothing, even   int       // looks in a row that found nothing queued; all known settled
+	settled, judged int       // tasks, at the last look; when the verdict was last tried
+}
+
+func (l *looks) add(counts map[string]run.Count) {
+	known, queued := 0, 0
+	l.last, l.settled = time.Now(), 0
+	for _, c := range counts {
+		known, l.settled, queued = known+c.Known, l.settled+c.Settled(), queued+c.Queued
+	}
+	if l.nothing++; queued > 0 {
+		l.nothing = 0
+	}
+	if l.nothing <= 1 {
+		l.empty = l.last
+	}
+	if l.even++; known != l.settled || l.settled == l.judged {
+		l.even = 0
+	}
+}
+
+func (l *looks) quiet() bool { return l.nothing >= 2 && l.last.Sub(l.empty) >= l.lag }
+
+func (l *looks) due() bool { return l.quiet() || l.lag > 0 && l.even >= 2 }
+
+// atWork tells whether this process has tasks in hand.
+func (w *Workers) atWork() bool {
+	for _, t := range w.tiers {
+		if inHand, _, _ := t.meter.Now(); inHand > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func sleep(ctx context.Context, d time.Duration) bool {

@@ -96,11 +96,12 @@ func (f *Function) fleet() (*fleet.Fleet, error) {
 
 // AWS is how a fleet works there: its clocks are kept within some milliseconds
 // of each other, the governor's item is polled twice a second, each look costs a
-// request, and a drain that has nothing to do leaves rather than sleeps.
+// request, and a drain that has nothing to do leaves rather than sleeps. What
+// SQS counts may be behind by a minute.
 func AWS(log *slog.Logger) fleet.Options {
 	return fleet.Options{
 		Engine: fanout.Config{LongPoll: 20 * time.Second},
-		Poll:   500 * time.Millisecond, Spread: 10 * time.Millisecond, Idle: 5 * time.Second, Log: log,
+		Poll:   500 * time.Millisecond, Spread: 10 * time.Millisecond, Idle: time.Second, Lag: time.Minute, Log: log,
 	}
 }
 

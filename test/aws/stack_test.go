@@ -49,7 +49,18 @@ func freePort(t *testing.T) string {
 // deploys it.
 func deploy(t *testing.T, cfg vendorsim.Config, limits string, opt stacktest.Options) *site {
 	t.Helper()
-	addr, dir := freePort(t), t.TempDir()
+	return deployAt(t, "http://"+freePort(t), cfg, limits, "", opt)
+}
+
+// deployAt is deploy for a vendor at an address: over https the caller has
+// something before it that serves it there. more is what else its section of the
+// environment file says.
+func deployAt(t *testing.T, base string, cfg vendorsim.Config, limits, more string, opt stacktest.Options) *site {
+	t.Helper()
+	addr, dir := "127.0.0.1:0", t.TempDir()
+	if plain, ok := strings.CutPrefix(base, "http://"); ok {
+		addr = plain
+	}
 	src, err := os.ReadFile(filepath.Join(repo, "vendors/sim.yaml"))
 	if err != nil {
 		t.Fatal(err)
@@ -64,7 +75,7 @@ func deploy(t *testing.T, cfg vendorsim.Config, limits string, opt stacktest.Opt
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	defer cancel()
-	environment := fmt.Sprintf("account: \"123456789012\"\nregion: eu-central-1\nvendors:\n  sim:\n    spec: %s\n    settings: {base: \"http://%s\"}\n", spec, addr)
+	environment := fmt.Sprintf("account: \"123456789012\"\nregion: eu-central-1\nvendors:\n  sim:\n    spec: %s\n    settings: {base: \"%s\"}\n%s", spec, base, more)
 	if err := stacktest.Synth(ctx, repo, environment, dir); err != nil {
 		t.Fatal(err)
 	}

@@ -36,7 +36,7 @@ func (s *Servers) Make(t testing.TB, vendor string, tiers ...string) awsfleet.St
 func (s *Servers) MakeStack(ctx context.Context, vendor string, secrets map[string]string, tiers ...string) (awsfleet.Stack, error) {
 	prefix := "sluice-" + vendor
 	stack := awsfleet.Stack{
-		Vendor: vendor, Table: prefix + s.suffix, Bucket: prefix + s.suffix + "-" + Region,
+		Vendor: vendor, Table: prefix + s.suffix, Bucket: prefix + s.suffix + "-" + s.conf.Region,
 		Queues: map[string]awsfleet.Queues{}, Secrets: map[string]string{}, KeepDays: 1,
 	}
 	for _, tier := range tiers {
@@ -68,7 +68,11 @@ func (s *Servers) MakeStack(ctx context.Context, vendor string, secrets map[stri
 	if err != nil {
 		return stack, err
 	}
-	return stack, s.PutParameter(ctx, "/sluice/"+vendor+"/stack", string(doc), false)
+	name := "/sluice/" + vendor + "/stack"
+	if s.real {
+		name = "/sluice/" + vendor + s.suffix + "/stack" // somebody's own may have that name
+	}
+	return stack, s.PutParameter(ctx, name, string(doc), false)
 }
 
 // MakeQueue makes a queue as the stack does, and returns its URL. dead is the

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -29,7 +30,8 @@ type Servers struct {
 	conf   aws.Config
 	suffix string // sets the names of this caller's things apart
 	real   bool
-	undo   []func() error // of what was made in a real account
+	undo   []func() error // of what was made in a real account, or started for this caller
+	pids   []string
 	mu     sync.Mutex
 }
 
@@ -65,13 +67,20 @@ func start(ctx context.Context) (*backend, error) {
 	return b, nil
 }
 
-// Start gives a test its servers. The processes are started with the first and
-// end with the test binary.
+// Start gives a test its servers, or the real AWS where the environment says so.
 func Start(t testing.TB) *Servers {
 	t.Helper()
 	if Real() {
 		return startReal(t)
 	}
+	return StandIn(t)
+}
+
+// StandIn gives a test its servers, for what the real AWS cannot do: tell what
+// was asked, and fail. The processes are started with the first and end with
+// the test binary.
+func StandIn(t testing.TB) *Servers {
+	t.Helper()
 	shared.once.Do(func() { shared.b, shared.err = start(context.Background()) })
 	if shared.err != nil {
 		t.Fatal(shared.err)
@@ -111,6 +120,9 @@ func Run(ctx context.Context) (*Servers, error) {
 		return nil, err
 	}
 	s.undo = append(s.undo, func() error { b.stop(); return nil })
+	for _, p := range []*process{b.sqs, b.dynamo} {
+		s.pids = append(s.pids, strconv.Itoa(p.cmd.Process.Pid))
+	}
 	return s, nil
 }
 
@@ -205,3 +217,6 @@ func (s *Servers) Open(t testing.TB, accessKey string) *awsfleet.Cloud {
 	}
 	return c
 }
+
+// Processes are the IDs of the Node programs that Run has started.
+func (s *Servers) Processes() []string { return s.pids }

@@ -22,10 +22,10 @@ import (
 type Options struct {
 	URL     string                          // of the stand-in servers
 	Env     func(accessKey string) []string // the environment that leads to them, with a key by which a function is known
+	More    []string                        // to be added to every function's environment: what a Lambda's image has and this machine lacks
 	Log     io.Writer                       // what the functions write; nil: nowhere
 	Timeout time.Duration                   // of every function instead of the template's; 0: the template's
 	Slices  bool                            // give each function its share of a core
-	Memory  int                             // MB of every tier worker instead of the template's; 0: the template's
 }
 
 // An Account is a stack that was deployed on stand-in servers.
@@ -214,9 +214,6 @@ func (a *Account) makeFunction(_ context.Context, id string) error {
 	if a.opt.Timeout > 0 {
 		f.Timeout = a.opt.Timeout
 	}
-	if a.opt.Memory > 0 && strings.Contains(name, "-tier-") {
-		f.Memory = a.opt.Memory
-	}
 	a.Functions[name] = f
 	return nil
 }
@@ -230,7 +227,7 @@ func (a *Account) environment(id, name string) ([]string, error) {
 		return nil, err
 	}
 	vars, _ := v.(map[string]any)
-	env := slices.Clone(a.opt.Env(name))
+	env := slices.Concat(a.opt.Env(name), a.opt.More)
 	for _, k := range slices.Sorted(maps.Keys(vars)) {
 		env = append(env, fmt.Sprintf("%s=%v", k, vars[k]))
 	}
@@ -301,4 +298,40 @@ func send(req *http.Request, service string, out any) error {
 		return nil
 	}
 	return json.Unmarshal(text, out)
+}
+
+// TableBytes is the size of what the vendor's table holds, as DynamoDB counts:
+// names and values of all attributes, and 100 bytes for each row.
+// https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
+func (a *Account) TableBytes(ctx context.Context) (sum float64, err error) {
+	name, err := a.Template.name(a.Template.Of("AWS::DynamoDB::Table")[0])
+	if err != nil {
+		return 0, err
+	}
+	in := map[string]any{"TableName": name}
+	for {
+		var out struct {
+			Items            []map[string]map[string]any
+			LastEvaluatedKey map[string]any
+		}
+		if err := a.call(ctx, "DYNAMODB", "DynamoDB_20120810.Scan", in, &out); err != nil {
+			return 0, err
+		}
+		for _, item := range out.Items {
+			sum += 100
+			for attr, typed := range item {
+				for kind, v := range typed {
+					text := fmt.Sprint(v)
+					if kind == "B" {
+						text = text[:len(text)*3/4] // base64
+					}
+					sum += float64(len(attr) + len(text))
+				}
+			}
+		}
+		if out.LastEvaluatedKey == nil {
+			return sum, nil
+		}
+		in["ExclusiveStartKey"] = out.LastEvaluatedKey
+	}
 }

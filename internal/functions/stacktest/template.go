@@ -241,3 +241,21 @@ func (t *Template) at(id string, path ...string) (any, error) {
 	}
 	return out, nil
 }
+
+// AlarmMetrics is how many metrics the stack's alarms look at: what each alarm is
+// billed by.
+func (t *Template) AlarmMetrics() (n int) {
+	for _, id := range t.Of("AWS::CloudWatch::Alarm") {
+		queries, several := t.Resources[id].Properties["Metrics"].([]any)
+		if !several {
+			n++
+			continue
+		}
+		for _, q := range queries {
+			if m, _ := q.(map[string]any); m["MetricStat"] != nil {
+				n++
+			}
+		}
+	}
+	return n
+}

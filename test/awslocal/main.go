@@ -1,0 +1,161 @@
+// Command awslocal runs a vendor's synthesized stack on this machine: stand-in
+// servers for SQS, DynamoDB, S3 and SSM, the real programs of its functions, its
+// schedules with some seconds in place of a minute, and the simulated vendor.
+//
+//	make aws-local
+//
+// It prints what to set so that "sluice status --on aws" looks at it, and shows
+// the run's progress until its verdict. With -price (make price) it then prices
+// the reference day by what was counted.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/sluicehq/sluice/internal/awsfleet/awstest"
+	"github.com/sluicehq/sluice/internal/functions/stacktest"
+	"github.com/sluicehq/sluice/internal/vendorsim"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := local(ctx); err != nil && ctx.Err() == nil {
+		fmt.Fprintln(os.Stderr, "aws-local:", err)
+		os.Exit(1)
+	}
+}
+
+const token = "local"
+
+func local(ctx context.Context) (err error) {
+	scale := flag.Int("scale", 40, "one part in so many of the reference day's tree")
+	rate := flag.Int("rate", 50, "calls per second that the vendor allows")
+	minute := flag.Duration("minute", 2*time.Second, "how long a minute of the schedules takes")
+	bill := flag.Bool("price", false, "price the reference day afterwards; for -rate 5 -minute 1m")
+	flag.Parse()
+	dir, err := os.MkdirTemp("", "sluice-aws-local-*")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	servers, err := awstest.Run(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, servers.Close()) }()
+	m, err := newMetered(servers)
+	if err != nil {
+		return err
+	}
+	defer m.Close()
+	sim, account, err := deploy(ctx, servers, m, dir, *scale, *rate)
+	if err != nil {
+		return err
+	}
+	defer sim.Close()
+	defer account.Close()
+	if err := show(ctx, servers, dir); err != nil {
+		return err
+	}
+	if err := account.Fire(ctx, "sluice-sim-seed", time.Now()); err != nil {
+		return err
+	}
+	go account.Tick(ctx, *minute) // ends with ctx, before account.Close has waited for what it fired
+	if err := follow(ctx, servers, dir, *minute); err != nil || !*bill {
+		return err
+	}
+	return m.price(ctx, account, sim, filepath.Join(dir, "functions.log"), *minute)
+}
+
+// deploy synthesizes the stack of the simulated vendor and makes it.
+func deploy(ctx context.Context, servers *awstest.Servers, m *metered, dir string, scale, rate int) (*vendorsim.Server, *stacktest.Account, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, nil, err
+	}
+	addr := l.Addr().String()
+	l.Close() // the template names the address before the vendor listens there
+	shipped, err := os.ReadFile("vendors/sim.yaml")
+	if err != nil {
+		return nil, nil, fmt.Errorf("run it in the repository's root: %w", err)
+	}
+	spec := filepath.Join(dir, "sim.yaml")
+	text := strings.Replace(string(shipped), "bucket: 1000/s, burst: 50", fmt.Sprintf("bucket: %d/s, burst: %d", rate, max(2, rate/20)), 1)
+	if err := os.WriteFile(spec, []byte(text), 0o644); err != nil {
+		return nil, nil, err
+	}
+	fmt.Println("synthesizing the stack ...")
+	environment := fmt.Sprintf("account: \"123456789012\"\nregion: %s\nvendors:\n  sim:\n    spec: %s\n    settings: {base: \"http://%s\"}\n", awstest.Region, spec, addr)
+	if err := stacktest.Synth(ctx, ".", environment, dir); err != nil {
+		return nil, nil, err
+	}
+	template, err := stacktest.Load(dir, "sluice-sim")
+	if err != nil {
+		return nil, nil, err
+	}
+	sim, err := vendorsim.Serve(addr, vendorsim.Config{Tree: vendorsim.Scaled(scale), Token: token, Latency: 20 * time.Millisecond})
+	if err != nil {
+		return nil, nil, err
+	}
+	log, err := os.Create(filepath.Join(dir, "functions.log"))
+	if err != nil {
+		return nil, nil, errors.Join(err, sim.Close())
+	}
+	account, err := stacktest.Deploy(ctx, template, stacktest.Options{URL: servers.URL, Env: m.env, Log: log})
+	if err == nil {
+		err = servers.PutParameter(ctx, "/sluice/sim/secrets/token", token, true)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, sim.Close())
+	}
+	return sim, account, nil
+}
+
+// show prints how to look at it, and builds the command to do so.
+func show(ctx context.Context, servers *awstest.Servers, dir string) error {
+	command := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(dir, "sluice"), "./cmd/sluice")
+	if out, err := command.CombinedOutput(); err != nil {
+		return fmt.Errorf("building the command: %w: %s", err, out)
+	}
+	fmt.Println("\nTo look at it from another terminal:")
+	for _, e := range servers.Env("operator") {
+		fmt.Println("  export", e)
+	}
+	fmt.Printf("  sluice status sim --on aws\nWhat the functions log: %s\nThe template: %s\n\n", filepath.Join(dir, "functions.log"), filepath.Join(dir, "sluice-sim.template.json"))
+	return nil
+}
+
+// follow shows the run until it is closed.
+func follow(ctx context.Context, servers *awstest.Servers, dir string, every time.Duration) error {
+	env := append(slices.Clone(os.Environ()), servers.Env("operator")...)
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(every):
+		}
+		cmd := exec.CommandContext(ctx, filepath.Join(dir, "sluice"), "status", filepath.Join(dir, "sim.yaml"), "--on", "aws")
+		cmd.Env = env
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			return fmt.Errorf("sluice status: %w: %s", err, out)
+		}
+		fmt.Printf("%s\n%s\n", time.Now().Format(time.TimeOnly), out)
+		if strings.Contains(string(out), ": closed, opened") {
+			return nil
+		}
+	}
+}
