@@ -37,6 +37,9 @@ destroy: vendor-named $(CDK_READY) ## VENDOR's stack; its table and bucket stay
 vendor-named:
 	@test -n "$(VENDOR)" || { echo "which vendor? make $(MAKECMDGOALS) VENDOR=NAME"; exit 1; }
 
+price: ## the reference day at list price, from counted calls: about 25 minutes
+	@$(GO) run ./test/awslocal -price
+
 aws-local: ## the synthesized stack on this machine, on stand-in servers
 	@$(GO) run ./test/awslocal
 

@@ -112,9 +112,12 @@ func with(open func(context.Context) (place, error), ctx context.Context, do fun
 }
 
 // newFleet wires a plan to a place. Its workers wait rather than leave.
-func (a *app) newFleet(plan *vendorapi.Plan, h place) (*fleet.Fleet, error) {
+func (a *app) newFleet(plan *vendorapi.Plan, h place, change ...func(*fleet.Options)) (*fleet.Fleet, error) {
 	opt := h.Options()
 	opt.Engine.Wait, opt.Transport, opt.Log = true, a.Transport, a.log
+	for _, c := range change {
+		c(&opt)
+	}
 	return fleet.New(plan, h, opt)
 }
 

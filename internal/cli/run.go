@@ -80,7 +80,7 @@ func (a *app) run(flags runFlags) error {
 }
 
 // withJob wires what was typed for a run, and closes it afterwards.
-func (a *app) withJob(flags runFlags, do func(*job, fanout.Window) error) error {
+func (a *app) withJob(flags runFlags, do func(*job, fanout.Window) error, change ...func(*fleet.Options)) error {
 	plan, err := flags.settings.plan(flags.spec)
 	if err != nil {
 		return err
@@ -90,7 +90,7 @@ func (a *app) withJob(flags runFlags, do func(*job, fanout.Window) error) error 
 		return err
 	}
 	return with(a.opened(plan.Name), a.soft, func(h place) error {
-		f, err := a.newFleet(plan, h)
+		f, err := a.newFleet(plan, h, change...)
 		if err != nil {
 			return err
 		}

@@ -100,7 +100,7 @@ func (f *Function) fleet() (*fleet.Fleet, error) {
 // SQS counts may be behind by a minute.
 func AWS(log *slog.Logger) fleet.Options {
 	return fleet.Options{
-		Engine: fanout.Config{LongPoll: 20 * time.Second},
+		Engine: fanout.Config{LongPoll: 20 * time.Second, FlushEvery: 10 * time.Second},
 		Poll:   500 * time.Millisecond, Spread: 10 * time.Millisecond, Idle: time.Second, Lag: time.Minute, Log: log,
 	}
 }

@@ -83,8 +83,19 @@ func (s *Sim) data(device, datagroup string, q url.Values) ([]byte, bool) {
 	if errF != nil || errT != nil || q.Get("kind") != kinds[(g-1)%len(kinds)] {
 		return nil, false
 	}
+	rows, next := s.cfg.Tree.rows(d, g-1, from, to), ""
+	if pages := s.cfg.Tree.pagesOf(d, g-1); pages > 1 {
+		at, _ := strconv.Atoi(q.Get("cursor")) // none: the first
+		if at < 0 || at >= pages {
+			return nil, false
+		}
+		rows = rows[len(rows)*at/pages : len(rows)*(at+1)/pages]
+		if at+1 < pages {
+			next = fmt.Sprintf(`,"next":"%d"`, at+1)
+		}
+	}
 	var times, values bytes.Buffer
-	for i, r := range s.cfg.Tree.rows(d, g-1, from, to) {
+	for i, r := range rows {
 		if i > 0 {
 			times.WriteByte(',')
 			values.WriteByte(',')
@@ -92,7 +103,7 @@ func (s *Sim) data(device, datagroup string, q url.Values) ([]byte, bool) {
 		fmt.Fprint(&times, r.Time)
 		fmt.Fprintf(&values, "[%s,%s]", r.Percent, r.Bytes)
 	}
-	return fmt.Appendf(nil, `{"points":["percent","bytes"],"times":[%s],"values":[%s]}`, times.String(), values.String()), true
+	return fmt.Appendf(nil, `{"points":["percent","bytes"],"times":[%s],"values":[%s]%s}`, times.String(), values.String(), next), true
 }
 
 // page is {"items": [...], "total": n} for offset and size.

@@ -13,6 +13,7 @@ type Tree struct {
 	Devices    int // 5,000 in all
 	Datagroups int // 25,000 in all
 	Points     int // rows of each data group (12)
+	Pages      int // of all data groups together, spread evenly (0: one each)
 	// Shared puts every n-th device into a second group as well (0: none).
 	Shared int
 }
@@ -25,8 +26,20 @@ func Scaled(n int) Tree {
 	return Tree{Groups: max(1, 400/n), Devices: max(1, 5_000/n), Datagroups: max(1, 25_000/n), Points: 12}
 }
 
-// Calls is how many calls walk the tree, if each list is one page.
-func (t Tree) Calls() int { return 1 + t.Groups + t.Devices + t.Datagroups }
+// Calls is how many calls walk the tree, if each list of nodes is one page.
+func (t Tree) Calls() int { return 1 + t.Groups + t.Devices + max(t.Datagroups, t.Pages) }
+
+// pagesOf is how many pages a data group's rows come in.
+func (t Tree) pagesOf(device, datagroup int) int {
+	if t.Pages <= t.Datagroups {
+		return 1
+	}
+	i := datagroup
+	for d := range device {
+		i += t.datagroupsOf(d)
+	}
+	return t.Pages*(i+1)/t.Datagroups - t.Pages*i/t.Datagroups
+}
 
 func groupID(i int) string { return fmt.Sprintf("g%d", i+1) }
 

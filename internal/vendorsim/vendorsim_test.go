@@ -3,6 +3,7 @@ package vendorsim_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -183,5 +184,48 @@ func TestTroubles(t *testing.T) {
 	}
 	if err := s.Misbehave(vendorsim.Trouble{Down: "sideways"}); err == nil {
 		t.Error("an unknown outage is accepted")
+	}
+}
+
+// TestPages: the rows of data groups that come in several pages are the same as
+// in one, and the calls are as many as the tree says.
+func TestPages(t *testing.T) {
+	tree := vendorsim.Tree{Groups: 1, Devices: 3, Datagroups: 10, Points: 6, Pages: 24}
+	sim, err := vendorsim.Serve("127.0.0.1:0", vendorsim.Config{Tree: tree})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sim.Close()
+	calls := 0
+	for leaf := range tree.Leaves(0, 86400) {
+		var got []int64
+		kinds := []string{"cpu", "memory", "disk", "network", "power"}
+		n := 0
+		if _, err := fmt.Sscanf(leaf.Datagroup, "dg/%d", &n); err != nil {
+			t.Fatal(err)
+		}
+		for cursor := "0"; cursor != ""; calls++ {
+			resp, err := http.Get(fmt.Sprintf("%s/v1/devices/%s/datagroups/%s/data?from=0&to=86400&kind=%s&cursor=%s",
+				sim.URL, leaf.Device, url.PathEscape(leaf.Datagroup), kinds[(n-1)%len(kinds)], cursor))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var page struct {
+				Times []int64
+				Next  string
+			}
+			err = json.NewDecoder(resp.Body).Decode(&page)
+			resp.Body.Close()
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, cursor = append(got, page.Times...), page.Next
+		}
+		if len(got) != len(leaf.Rows) {
+			t.Errorf("%s %s: %d rows, want %d", leaf.Device, leaf.Datagroup, len(got), len(leaf.Rows))
+		}
+	}
+	if want := tree.Calls() - 1 - tree.Groups - tree.Devices; calls != want {
+		t.Errorf("%d calls, want %d", calls, want)
 	}
 }

@@ -34,7 +34,7 @@ func TestStack(t *testing.T) {
 	killed := s.killAtSend("sluice-sim-tier-datagroups", 2)
 	seeded := make(chan error, 1)
 	go func() { _, err := s.account.Invoke(ctx, "sluice-sim-seed", day(1)); seeded <- err }()
-	go s.account.Tick(ctx, time.Second) // a minute
+	go s.account.Tick(ctx, ctx, time.Second) // a minute
 	select {
 	case <-killed:
 	case <-time.After(time.Minute):

@@ -54,7 +54,7 @@ func inSlices(t *testing.T, rate, memory int, least float64) {
 	if err := s.account.Fire(ctx, "sluice-sim-seed", time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	go s.account.Tick(ctx, 5*time.Second)
+	go s.account.Tick(ctx, ctx, 5*time.Second)
 	var all []time.Time
 	for began := time.Now(); ; time.Sleep(time.Second) {
 		if all = s.Arrivals(); len(all) >= tree.Calls()*9/10 || time.Since(began) > 4*time.Minute {

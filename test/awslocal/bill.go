@@ -6,20 +6,23 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/sluicehq/sluice/internal/awsfleet/awstest"
-	"github.com/sluicehq/sluice/internal/functions/lambdatest"
 	"github.com/sluicehq/sluice/internal/functions/stacktest"
 	"github.com/sluicehq/sluice/internal/price"
-	"github.com/sluicehq/sluice/internal/vendorsim"
 )
 
 // The reference day: so many calls at five a second.
 const (
 	dayCalls = 65_000
-	dayHours = dayCalls / 5.0 / 3600
+	dayRate  = 5
+	dayHours = dayCalls / float64(dayRate) / 3600
+
+	keepDays    = 90 // rows and landed objects, by default
+	windowHours = 12 // of a day in which tiers are ticked, by default
 )
 
 // What Lambda writes about each invocation besides what the program does: its
@@ -62,11 +65,11 @@ func (m *metered) env(key string) []string {
 func ofFunctions(key string) bool { return strings.HasPrefix(key, "sluice-") }
 
 // usage is what the functions used up to now.
-func (m *metered) usage(account *stacktest.Account, log string) (w price.Work, err error) {
-	t := m.Of(ofFunctions)
+func (l *site) usage() (w price.Work, err error) {
+	t := l.meter.Of(ofFunctions)
 	w = price.Work{SQSRequests: t.SQS, DynamoWrites: t.Writes, DynamoReads: t.Reads, S3Puts: t.Puts, S3Gets: t.Gets, SecretsCalls: t.Secrets}
 	var mbSeconds float64
-	for _, f := range account.Functions {
+	for _, f := range l.account.Functions {
 		st := f.Stats()
 		w.LambdaRequests += float64(st.Invocations - st.Throttled)
 		w.Ticks += float64(st.Invocations)
@@ -74,7 +77,7 @@ func (m *metered) usage(account *stacktest.Account, log string) (w price.Work, e
 		mbSeconds += st.Billed.Seconds() * float64(f.Memory)
 	}
 	w.LambdaMB = mbSeconds / w.LambdaSeconds
-	info, err := os.Stat(log)
+	info, err := os.Stat(filepath.Join(l.dir, "functions.log"))
 	if err != nil {
 		return w, err
 	}
@@ -82,92 +85,115 @@ func (m *metered) usage(account *stacktest.Account, log string) (w price.Work, e
 	return w, nil
 }
 
-// times is a work so many times as large.
-func times(w price.Work, by float64) price.Work {
-	for _, p := range []*float64{&w.SQSRequests, &w.DynamoWrites, &w.DynamoReads, &w.S3Puts, &w.S3Gets, &w.LambdaRequests, &w.LambdaSeconds, &w.Ticks, &w.LogBytes, &w.SecretsCalls} {
-		*p *= by
-	}
-	return w
+// each calls f with each figure of a and the same of b.
+func each(a, b *price.Work, f func(a, b *float64)) {
+	f(&a.SQSRequests, &b.SQSRequests)
+	f(&a.DynamoWrites, &b.DynamoWrites)
+	f(&a.DynamoReads, &b.DynamoReads)
+	f(&a.S3Puts, &b.S3Puts)
+	f(&a.S3Gets, &b.S3Gets)
+	f(&a.LambdaRequests, &b.LambdaRequests)
+	f(&a.LambdaSeconds, &b.LambdaSeconds)
+	f(&a.Ticks, &b.Ticks)
+	f(&a.LogBytes, &b.LogBytes)
+	f(&a.SecretsCalls, &b.SecretsCalls)
 }
 
-// price prices the reference day from what the run has used, each kind of work
-// scaled by the calls; then a day of what stands, with idle ticks measured for
-// some more minutes. It first waits for the drains to end: their last polls are
-// paid for, too.
-func (m *metered) price(ctx context.Context, account *stacktest.Account, sim *vendorsim.Server, log string, minute time.Duration) error {
-	for busy(account.Functions) && ctx.Err() == nil {
-		time.Sleep(200 * time.Millisecond)
+// measured is what one run has used.
+type measured struct {
+	calls          int
+	work           price.Work
+	table, bucket  float64 // bytes
+	idle           price.Work
+	alarms, queues int
+}
+
+// The two runs by whose difference the day is reckoned: what a run costs
+// besides its calls (waking each tier, last polls, the verdict) is in both once.
+const larger, smaller = 20, 40
+
+// priceDay prices the reference day: it walks a twentieth and a fortieth of its
+// tree at its rate, in real time, counts every request, invocation and
+// millisecond, and draws the line through both to 65,000 calls.
+func priceDay(ctx context.Context) error {
+	var runs [2]measured
+	for i, scale := range []int{smaller, larger} {
+		err := with(ctx, scale, dayRate, func(l *site) (err error) {
+			runs[i], err = l.measure(ctx, time.Minute, scale == larger)
+			return err
+		})
+		if err != nil {
+			return err
+		}
 	}
-	used, err := m.usage(account, log)
-	if err != nil {
-		return err
-	}
-	calls := sim.Stats().Calls
-	took := sim.Stats().Last.Sub(sim.Stats().First)
-	fmt.Printf("\nCounted: %d calls in %v (%.2f/s), %v\n", calls, took.Round(time.Second), float64(calls)/took.Seconds(), m.Of(ofFunctions).Requests)
-	idle := 3 * minute
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-time.After(idle):
-	}
-	after, err := m.usage(account, log)
-	if err != nil {
-		return err
-	}
-	day := times(used, dayCalls/float64(calls))
-	run := price.USEast1.Run(day)
-	fmt.Printf("\nThe reference day (%d calls at 5/s, %.1f h), list prices of %s in %s:\n", dayCalls, dayHours, price.USEast1.Region, price.USEast1.AsOf.Format(time.DateOnly))
-	show2("run", run)
-	standing, err := m.standing(ctx, account, used, after, idle, minute)
-	if err != nil {
-		return err
-	}
-	standing.BucketGB = m.Of(ofFunctions).PutBytes * dayCalls / float64(calls) * keepDays / 1e9
-	standing.TableGB *= dayCalls / float64(calls) * keepDays
-	show2("standing, a day", price.USEast1.Day(standing))
+	small, large := runs[0], runs[1]
+	beyond := (dayCalls - float64(large.calls)) / float64(large.calls-small.calls)
+	day, rest := large.work, small.work
+	each(&day, &rest, func(l, s *float64) { *l += (*l - *s) * beyond })
+	p := price.USEast1
+	fmt.Printf("\nThe reference day (%d calls at %d/s, %.1f h), list prices of %s on %s, from runs of %d and %d calls:\n",
+		dayCalls, dayRate, dayHours, p.Region, p.AsOf.Format(time.DateOnly), small.calls, large.calls)
+	bill("the run", p.Run(day))
+	grow := dayCalls / float64(large.calls) * keepDays / 1e9
+	tiers := large.queues / 2
+	idleTicks := 60 * (float64(tiers)*(windowHours-dayHours) + 24 - dayHours)
+	perTick := large.idle.LambdaSeconds / large.idle.Ticks
+	fmt.Printf("Standing: %d metrics behind the vendor's alarms; idle ticks of %.0f ms; %d days of rows and objects kept\n", large.alarms, 1000*perTick, keepDays)
+	bill("a day, standing", p.Day(price.Standing{
+		MetricHours: 6 * (dayHours + 1), AlarmMetrics: float64(large.alarms), TableGB: large.table * grow, BucketGB: large.bucket * grow,
+		IdleTicks: idleTicks, IdleSeconds: idleTicks * perTick, IdleMB: 128, IdleReads: idleTicks * large.idle.DynamoReads / large.idle.Ticks,
+	}))
 	return nil
 }
 
-func show2(what string, lines []price.Line) {
+// measure walks the site's tree and counts. Afterwards it lets some minutes pass
+// without a run, if asked to, and counts those.
+func (l *site) measure(ctx context.Context, minute time.Duration, idle bool) (out measured, err error) {
+	if err := l.walk(ctx, minute); err != nil {
+		return out, err
+	}
+	for l.busy() && ctx.Err() == nil { // last polls are paid for, too
+		time.Sleep(200 * time.Millisecond)
+	}
+	if out.work, err = l.usage(); err != nil {
+		return out, err
+	}
+	st := l.sim.Stats()
+	out.calls = st.Calls
+	fmt.Printf("counted: %d calls in %v, %d refused, %v\n", st.Calls, st.Last.Sub(st.First).Round(time.Second), st.Refused, l.meter.Of(ofFunctions).Requests)
+	for kind, n := range l.meter.Of(ofFunctions).Units {
+		fmt.Printf("  %s: %.0f units\n", kind, n)
+	}
+	if out.table, err = l.account.TableBytes(ctx); err != nil {
+		return out, err
+	}
+	out.bucket = l.meter.Of(ofFunctions).PutBytes
+	out.alarms, out.queues = l.account.Template.AlarmMetrics(), len(l.account.Template.Of("AWS::SQS::Queue"))
+	if !idle {
+		return out, nil
+	}
+	within, stop := context.WithTimeout(ctx, 3*minute+minute/2)
+	defer stop()
+	l.account.Tick(within, ctx, minute)
+	after, err := l.usage()
+	out.idle = after
+	each(&out.idle, &out.work, func(a, b *float64) { *a -= *b })
+	return out, err
+}
+
+func bill(what string, lines []price.Line) {
 	for _, l := range lines {
 		fmt.Println(" ", l)
 	}
-	fmt.Printf("  %-77s $%.4f\n\n", what, price.Sum(lines))
+	fmt.Printf("  %-75s $%.4f\n\n", what, price.Sum(lines))
 }
 
-func busy(functions map[string]*lambdatest.Function) bool {
-	for name, f := range functions {
-		if strings.Contains(name, "-tier-") && f.Busy() > 0 {
+// busy tells whether a drain is at work.
+func (l *site) busy() bool {
+	for name, f := range l.account.Functions {
+		if !strings.HasSuffix(name, "-close") && f.Busy() > 0 {
 			return true
 		}
 	}
 	return false
-}
-
-// keepDays is how long rows and landed objects are kept by default.
-const keepDays = 90
-
-// windowHours is for how long tiers are ticked each day by default.
-const windowHours = 12
-
-// standing is what is there without a run: metrics for as long as a run takes,
-// alarms, and idle ticks as they were just measured.
-func (m *metered) standing(ctx context.Context, account *stacktest.Account, used, after price.Work, idle, minute time.Duration) (price.Standing, error) {
-	alarms := account.Template.AlarmMetrics()
-	bytes, err := account.TableBytes(ctx)
-	if err != nil {
-		return price.Standing{}, err
-	}
-	ticks := after.Ticks - used.Ticks
-	perTick := (after.LambdaSeconds - used.LambdaSeconds) / ticks
-	reads := (after.DynamoReads - used.DynamoReads) / ticks
-	tiers := len(account.Template.Of("AWS::SQS::Queue")) / 2
-	idleTicks := 60 * (float64(tiers)*(windowHours-dayHours) + 24 - dayHours)
-	fmt.Printf("Measured: %.0f idle ticks, %.0f ms and %.1f read units each; %d metrics behind the vendor's alarms; %.0f bytes a task in the table\n\n",
-		ticks, 1000*perTick, reads, alarms, bytes/float64(max(1, len(account.Functions))))
-	return price.Standing{
-		MetricHours: 6 * (dayHours + 1), AlarmMetrics: float64(alarms), IdleTicks: idleTicks, IdleSeconds: idleTicks * perTick, IdleMB: 128,
-		IdleReads: idleTicks * reads, TableGB: bytes / 1e9,
-	}, nil
 }

@@ -40,44 +40,66 @@ func main() {
 
 const token = "local"
 
-func local(ctx context.Context) (err error) {
+func local(ctx context.Context) error {
 	scale := flag.Int("scale", 40, "one part in so many of the reference day's tree")
 	rate := flag.Int("rate", 50, "calls per second that the vendor allows")
 	minute := flag.Duration("minute", 2*time.Second, "how long a minute of the schedules takes")
-	bill := flag.Bool("price", false, "price the reference day afterwards; for -rate 5 -minute 1m")
+	bill := flag.Bool("price", false, "price the reference day; sets the others")
 	flag.Parse()
-	dir, err := os.MkdirTemp("", "sluice-aws-local-*")
-	if err != nil {
+	if *bill {
+		return priceDay(ctx)
+	}
+	return with(ctx, *scale, *rate, func(l *site) error { return l.walk(ctx, *minute) })
+}
+
+// A site is a vendor's stack on stand-in servers, and the vendor.
+type site struct {
+	dir     string
+	servers *awstest.Servers
+	meter   *metered
+	sim     *vendorsim.Server
+	account *stacktest.Account
+}
+
+// with deploys a site, does what is to be done with it, and takes it down.
+func with(ctx context.Context, scale, rate int, do func(*site) error) (err error) {
+	l := new(site)
+	if l.dir, err = os.MkdirTemp("", "sluice-aws-local-*"); err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	servers, err := awstest.Run(ctx)
-	if err != nil {
+	defer os.RemoveAll(l.dir)
+	if l.servers, err = awstest.Run(ctx); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, servers.Close()) }()
-	m, err := newMetered(servers)
-	if err != nil {
+	defer func() { err = errors.Join(err, l.servers.Close()) }()
+	if l.meter, err = newMetered(l.servers); err != nil {
 		return err
 	}
-	defer m.Close()
-	sim, account, err := deploy(ctx, servers, m, dir, *scale, *rate)
-	if err != nil {
+	defer l.meter.Close()
+	if l.sim, l.account, err = deploy(ctx, l.servers, l.meter, l.dir, scale, rate); err != nil {
 		return err
 	}
-	defer sim.Close()
-	defer account.Close()
-	if err := show(ctx, servers, dir); err != nil {
+	defer l.sim.Close()
+	defer l.account.Close()
+	return do(l)
+}
+
+// walk starts a run and shows it until its verdict.
+func (l *site) walk(ctx context.Context, minute time.Duration) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop() // no tick after the run
+	if err := show(ctx, l.servers, l.dir); err != nil {
 		return err
 	}
-	if err := account.Fire(ctx, "sluice-sim-seed", time.Now()); err != nil {
+	if err := l.account.Fire(context.WithoutCancel(ctx), "sluice-sim-seed", time.Now()); err != nil {
 		return err
 	}
-	go account.Tick(ctx, *minute) // ends with ctx, before account.Close has waited for what it fired
-	if err := follow(ctx, servers, dir, *minute); err != nil || !*bill {
-		return err
-	}
-	return m.price(ctx, account, sim, filepath.Join(dir, "functions.log"), *minute)
+	ticking := make(chan struct{})
+	go func() { defer close(ticking); l.account.Tick(ctx, context.WithoutCancel(ctx), minute) }()
+	err := follow(ctx, l.servers, l.dir, minute)
+	stop()
+	<-ticking
+	return err
 }
 
 // deploy synthesizes the stack of the simulated vendor and makes it.
@@ -94,6 +116,7 @@ func deploy(ctx context.Context, servers *awstest.Servers, m *metered, dir strin
 	}
 	spec := filepath.Join(dir, "sim.yaml")
 	text := strings.Replace(string(shipped), "bucket: 1000/s, burst: 50", fmt.Sprintf("bucket: %d/s, burst: %d", rate, max(2, rate/20)), 1)
+	text = strings.Replace(text, "    rows: |", "    pages: {cursor: {from: .next, param: cursor}}\n    rows: |", 1)
 	if err := os.WriteFile(spec, []byte(text), 0o644); err != nil {
 		return nil, nil, err
 	}
@@ -106,7 +129,7 @@ func deploy(ctx context.Context, servers *awstest.Servers, m *metered, dir strin
 	if err != nil {
 		return nil, nil, err
 	}
-	sim, err := vendorsim.Serve(addr, vendorsim.Config{Tree: vendorsim.Scaled(scale), Token: token, Latency: 20 * time.Millisecond})
+	sim, err := vendorsim.Serve(addr, vendorsim.Config{Tree: day(scale), Token: token, Latency: 20 * time.Millisecond})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -122,6 +145,14 @@ func deploy(ctx context.Context, servers *awstest.Servers, m *metered, dir strin
 		return nil, nil, errors.Join(err, sim.Close())
 	}
 	return sim, account, nil
+}
+
+// day is one part in so many of the reference day: 400 groups, 5,000 devices,
+// 25,000 data groups whose data comes in as many pages as make 65,000 calls.
+func day(scale int) vendorsim.Tree {
+	t := vendorsim.Scaled(scale)
+	t.Pages = dayCalls/scale - 1 - t.Groups - t.Devices
+	return t
 }
 
 // show prints how to look at it, and builds the command to do so.

@@ -14,12 +14,13 @@ import (
 
 // A Tally is what was asked of the services, in the units that AWS bills.
 type Tally struct {
-	SQS           float64 // requests in units of 64 KB
-	Writes, Reads float64 // DynamoDB units
-	Puts, Gets    float64 // S3; a list is billed as a put
-	PutBytes      float64 // landed
-	Secrets       float64 // Secrets Manager calls; Parameter Store is free
-	Requests      map[string]int
+	SQS           float64            // requests in units of 64 KB
+	Writes, Reads float64            // DynamoDB units
+	Puts, Gets    float64            // S3; a list is billed as a put
+	PutBytes      float64            // landed
+	Secrets       float64            // Secrets Manager calls; Parameter Store is free
+	Requests      map[string]int     // by operation
+	Units         map[string]float64 // DynamoDB's, by operation
 }
 
 // Meter is a proxy before the servers that tallies by the key that signed. It is
@@ -48,7 +49,7 @@ func NewMeter(to string) (*Meter, error) {
 func (m *Meter) Of(of func(key string) bool) Tally {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	sum := Tally{Requests: map[string]int{}}
+	sum := Tally{Requests: map[string]int{}, Units: map[string]float64{}}
 	for key, t := range m.by {
 		if !of(key) {
 			continue
@@ -62,6 +63,9 @@ func (m *Meter) Of(of func(key string) bool) Tally {
 		sum.Secrets += t.Secrets
 		for k, n := range t.Requests {
 			sum.Requests[k] += n
+		}
+		for k, n := range t.Units {
+			sum.Units[k] += n
 		}
 	}
 	return sum
@@ -94,7 +98,7 @@ func (m *Meter) answered(resp *http.Response) error {
 	defer m.mu.Unlock()
 	t := m.by[key]
 	if t == nil {
-		t = &Tally{Requests: map[string]int{}}
+		t = &Tally{Requests: map[string]int{}, Units: map[string]float64{}}
 		m.by[key] = t
 	}
 	_, action, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
@@ -142,6 +146,7 @@ func (t *Tally) dynamo(action string, body []byte, status int) {
 			units += c.CapacityUnits
 		}
 	}
+	t.Units[action] += units
 	if write {
 		t.Writes += units
 	} else {

@@ -48,14 +48,14 @@ func (a *Account) Answers(function string) []Answer {
 }
 
 // Tick fires the schedules of every minute, with so much time in place of a
-// minute, until ctx ends.
-func (a *Account) Tick(ctx context.Context, minute time.Duration) {
+// minute, until ctx ends; what they started goes on until its own ctx does.
+func (a *Account) Tick(ctx, started context.Context, minute time.Duration) {
 	t := time.NewTicker(minute)
 	defer t.Stop()
 	for {
 		for name, s := range a.schedules {
 			if s.minutely {
-				_ = a.Fire(ctx, name, time.Now()) // it has a schedule
+				_ = a.Fire(started, name, time.Now()) // it has a schedule
 			}
 		}
 		select {
