@@ -31,6 +31,7 @@ import (
 type Options struct {
 	Region     string // empty: AWS_REGION, or the profile's
 	Profile    string // empty: AWS_PROFILE, or the default one
+	Prefix     string // of the names of stacks, as the environment file has it; empty: sluice
 	Log        *slog.Logger
 	HTTPClient *http.Client                      // nil: one that suits each service
 	Load       []func(*config.LoadOptions) error // more of the SDK's own
@@ -39,6 +40,7 @@ type Options struct {
 // Cloud is one account and region of AWS. It is safe for concurrent use.
 type Cloud struct {
 	region  string
+	prefix  string
 	log     *slog.Logger
 	usage   usage
 	dynamo  *dynamodb.Client
@@ -58,7 +60,7 @@ const (
 
 // Open prepares the use of AWS. It does not touch the network.
 func Open(ctx context.Context, opt Options) (*Cloud, error) {
-	c := &Cloud{log: cmp.Or(opt.Log, slog.New(slog.DiscardHandler))}
+	c := &Cloud{prefix: cmp.Or(opt.Prefix, defaultPrefix), log: cmp.Or(opt.Log, slog.New(slog.DiscardHandler))}
 	load := []func(*config.LoadOptions) error{
 		config.WithAPIOptions([]func(*middleware.Stack) error{c.usage.meter}),
 		config.WithRetryer(func() aws.Retryer { return retry.NewStandard(patience) }),
@@ -139,15 +141,15 @@ func (c *Cloud) Calls() map[string]int { return c.usage.snapshot().Calls }
 var ErrNoStack = errors.New("no such stack")
 
 const (
-	stackPrefix = "/sluice/"
-	stackSuffix = "/stack"
+	defaultPrefix = "sluice"
+	stackSuffix   = "/stack"
 )
 
 // Stack finds a vendor's stack by name.
 func (c *Cloud) Stack(ctx context.Context, vendor string) (Stack, error) {
 	ctx, cancel := context.WithTimeout(ctx, operationTime)
 	defer cancel()
-	name := stackPrefix + vendor + stackSuffix
+	name := c.stacks() + vendor + stackSuffix
 	out, err := c.ssm.GetParameter(ctx, &ssm.GetParameterInput{Name: &name})
 	var none *ssmtypes.ParameterNotFound
 	if errors.As(err, &none) {
@@ -159,6 +161,9 @@ func (c *Cloud) Stack(ctx context.Context, vendor string) (Stack, error) {
 	s, err := ParseStack(aws.ToString(out.Parameter.Value))
 	return s, wrap(err, "parameter %s", name)
 }
+
+// stacks is where the parameters of all stacks are.
+func (c *Cloud) stacks() string { return "/" + c.prefix + "/" }
 
 // noStack is ErrNoStack with its remedy.
 type noStack struct{ vendor, region string }
@@ -175,15 +180,15 @@ func (c *Cloud) Vendors(ctx context.Context) ([]string, error) {
 	defer cancel()
 	var names []string
 	pages := ssm.NewGetParametersByPathPaginator(c.ssm, &ssm.GetParametersByPathInput{
-		Path: aws.String(strings.TrimSuffix(stackPrefix, "/")), Recursive: aws.Bool(true),
+		Path: aws.String(strings.TrimSuffix(c.stacks(), "/")), Recursive: aws.Bool(true),
 	})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
-			return nil, wrap(explain(err, "parameters "+stackPrefix), "looking for stacks in region %s", c.region)
+			return nil, wrap(explain(err, "parameters "+c.stacks()), "looking for stacks in region %s", c.region)
 		}
 		for _, p := range page.Parameters {
-			vendor, ok := strings.CutSuffix(strings.TrimPrefix(aws.ToString(p.Name), stackPrefix), stackSuffix)
+			vendor, ok := strings.CutSuffix(strings.TrimPrefix(aws.ToString(p.Name), c.stacks()), stackSuffix)
 			if ok && !strings.Contains(vendor, "/") {
 				names = append(names, vendor)
 			}

@@ -188,6 +188,7 @@ Environment:
   SLUICE_HOME                  the home, unless --home is given (default ./.sluice)
   SLUICE_ON                    where the fleet is, unless --on is given: local or aws
   AWS_REGION, AWS_PROFILE ...  on aws: as every AWS tool reads them
+  SLUICE_PREFIX                on aws: the first part of the stacks' names (default sluice)
   SLUICE_SECRET_VENDOR_NAME    a vendor's secret, in capitals with _ for -; or else
                                the line "name: ..." in HOME/secrets/VENDOR.yaml (0600)`
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/sluicehq/sluice/internal/awsfleet"
 	"github.com/sluicehq/sluice/internal/fleet"
@@ -28,7 +29,7 @@ type stack struct {
 // openStack finds the stack of the vendor that a word stands for: a spec, a
 // vendor, a run.
 func (a *app) openStack(ctx context.Context, word string) (place, error) {
-	cloud, err := awsfleet.Open(ctx, awsfleet.Options{Log: a.log})
+	cloud, err := awsfleet.Open(ctx, awsfleet.Options{Prefix: a.Getenv("SLUICE_PREFIX"), Log: a.log})
 	if err != nil {
 		return nil, err
 	}
@@ -61,7 +62,7 @@ func (a *app) everywhere(ctx context.Context, do func(place) error) error {
 	if a.on != onAWS {
 		return with(a.existingHome, ctx, do)
 	}
-	cloud, err := awsfleet.Open(ctx, awsfleet.Options{Log: a.log})
+	cloud, err := awsfleet.Open(ctx, awsfleet.Options{Prefix: a.Getenv("SLUICE_PREFIX"), Log: a.log})
 	if err != nil {
 		return err
 	}
@@ -101,6 +102,12 @@ func (s *stack) SecretPlace(_ string, names []string) string {
 	return list(places)
 }
 
-func (s *stack) Options() fleet.Options { return functions.AWS(s.app.log) }
+// Options are those of the functions but for the long polls: SQS may yet give
+// messages to a poll that a process left open when it ended, and hides them then.
+func (s *stack) Options() fleet.Options {
+	opt := functions.AWS(s.app.log)
+	opt.Engine.LongPoll = time.Second
+	return opt
+}
 
 func (s *stack) Close() error { return nil }

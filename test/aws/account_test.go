@@ -3,6 +3,9 @@ package aws
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -109,6 +112,31 @@ func (s *site) rights(t *testing.T) {
 	for key, rights := range unused {
 		if !used[key] && elsewhere[rights[0].Action] == "" {
 			t.Errorf("allowed and never used: %s (%v)", key, rights)
+		}
+	}
+}
+
+// operator compares what the operator's command has called with the policy that
+// the guide gives an operator.
+func (s *site) operator(t *testing.T) {
+	t.Helper()
+	guide, err := os.ReadFile(filepath.Join(repo, "infra/README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(string(guide), "```json\n")
+	text, _, _ = strings.Cut(text, "```")
+	var policy struct{ Statement []struct{ Action any } }
+	if err := json.Unmarshal([]byte(text), &policy); err != nil {
+		t.Fatalf("the policy in infra/README.md: %v", err)
+	}
+	allowed := ""
+	for _, st := range policy.Statement {
+		allowed += fmt.Sprint(st.Action) + " "
+	}
+	for _, need := range stacktest.Needed(s.servers.Record(), "operator") {
+		if !strings.Contains(allowed, need.Action) {
+			t.Errorf("the operator's policy in infra/README.md lacks %v", need)
 		}
 	}
 }

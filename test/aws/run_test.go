@@ -80,6 +80,7 @@ func TestStack(t *testing.T) {
 	stop()
 	s.logs(t)
 	s.rights(t)
+	s.operator(t)
 }
 
 type runStatus struct {
