@@ -64,6 +64,9 @@ func (f *Function) Seed(ctx context.Context, ev SeedEvent) (Seeded, error) {
 func (ev SeedEvent) window(zone *time.Location) (fanout.Window, error) {
 	switch {
 	case !ev.From.IsZero() && !ev.To.IsZero():
+		if !ev.From.Before(ev.To) {
+			return fanout.Window{}, fmt.Errorf("the window from %s to %s is empty: to must be after from", ev.From.Format(time.RFC3339), ev.To.Format(time.RFC3339))
+		}
 		return fanout.Window{From: ev.From, To: ev.To}, nil
 	case !ev.From.IsZero() || !ev.To.IsZero():
 		return fanout.Window{}, fmt.Errorf(`the event names only one end of the window: it needs {"from": ..., "to": ...}, or {"at": ...}, whose window is the day before`)

@@ -161,6 +161,11 @@ func (l *site) measure(ctx context.Context, minute time.Duration, idle bool) (ou
 	st := l.sim.Stats()
 	out.calls = st.Calls
 	fmt.Printf("counted: %d calls in %v, %d refused, %v\n", st.Calls, st.Last.Sub(st.First).Round(time.Second), st.Refused, l.meter.Of(ofFunctions).Requests)
+	for name, f := range l.account.Functions {
+		if peak := f.Stats().PeakKB; peak > 0 {
+			fmt.Printf("  %s: peak memory %.1f MB\n", name, float64(peak)/1000)
+		}
+	}
 	for kind, n := range l.meter.Of(ofFunctions).Units {
 		fmt.Printf("  %s: %.0f units\n", kind, n)
 	}

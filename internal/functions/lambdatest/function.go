@@ -37,6 +37,7 @@ type Stats struct {
 	Invocations, Throttled, Errors, Timeouts, Killed, Starts int
 	Billed                                                   time.Duration   // rounded up to a millisecond each, starts included
 	FirstPoll                                                []time.Duration // of each start: exec to the first poll
+	PeakKB                                                   int             // resident memory, over all programs that lived on
 }
 
 // Errors of Invoke.
@@ -82,6 +83,7 @@ func (f *Function) Invoke(ctx context.Context, payload any) (json.RawMessage, er
 		f.stats.Killed++
 	}
 	if s.alive() {
+		f.stats.PeakKB = max(f.stats.PeakKB, s.peakKB())
 		s.freeze()
 		f.warm = append(f.warm, s)
 	} else {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -176,6 +177,21 @@ func (s *sandbox) alive() bool {
 	default:
 		return true
 	}
+}
+
+// peakKB is the program's peak resident memory so far; 0 where it cannot be told.
+func (s *sandbox) peakKB() int {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			n, _ := strconv.Atoi(strings.Fields(rest)[0])
+			return n
+		}
+	}
+	return 0
 }
 
 // kill ends the program as SIGKILL does, also a frozen one.
