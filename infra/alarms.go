@@ -44,7 +44,9 @@ func (s *vendorStack) addAlarms() {
 	for _, f := range s.functions {
 		name := s.v.function(s.env.Prefix, f.name)
 		failed = append(failed, metric{"AWS/Lambda", "Errors", "FunctionName", name})
-		throttled = append(throttled, metric{"AWS/Lambda", "Throttles", "FunctionName", name})
+		if f.name != "seed" && f.name != "close" { // one tick of these more or less is nothing
+			throttled = append(throttled, metric{"AWS/Lambda", "Throttles", "FunctionName", name})
+		}
 	}
 	own := func(name string) []metric { return []metric{{"Sluice", name, "Vendor", s.v.name}} }
 	of, a := " of "+s.v.name, s.v.Alarms

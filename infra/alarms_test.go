@@ -19,12 +19,15 @@ func TestAlarms(t *testing.T) {
 	all := templates(t)
 	topic := "arn:aws:sns:" + testRegion + ":" + testAccount + ":" + all["sluice-shared"].of("AWS::SNS::Topic")[0].text("TopicName")
 	for v, stack := range vendors(t) {
-		var queues, deads, functions []string
+		var queues, deads, functions, drains []string
 		for _, tier := range v.tiers() {
 			queues, deads = append(queues, "sluice-"+v.name+"-"+tier), append(deads, "sluice-"+v.name+"-"+tier+"-dead")
 		}
 		for _, f := range stack.of("AWS::Lambda::Function") {
 			functions = append(functions, f.text("FunctionName"))
+			if strings.Contains(f.text("FunctionName"), "-tier-") {
+				drains = append(drains, f.text("FunctionName"))
+			}
 		}
 		own := []string{v.name}
 		for _, want := range []struct {
@@ -37,7 +40,7 @@ func TestAlarms(t *testing.T) {
 			{"verdict-missing", "Sluice VerdictMissing Vendor", "Maximum", "", own, 300, 1},
 			{"held", "Sluice Held Vendor", "Maximum", "", own, 300, float64(v.Alarms.HeldMinutes)},
 			{"errors", "AWS/Lambda Errors FunctionName", "Sum", sumOf, functions, 900, float64(v.Alarms.Errors)},
-			{"throttles", "AWS/Lambda Throttles FunctionName", "Sum", sumOf, functions, 900, float64(v.Alarms.Throttles)},
+			{"throttles", "AWS/Lambda Throttles FunctionName", "Sum", sumOf, drains, 900, float64(v.Alarms.Throttles)},
 			{"not-seeded", "AWS/Lambda Invocations FunctionName", "Sum", "", []string{"sluice-" + v.name + "-seed"}, 86400, 1},
 		} {
 			if want.name == "not-seeded" && !v.Schedules {

@@ -90,7 +90,7 @@ func (l *life) end(ts fanout.Task, o fanout.Outcome) fanout.Settlement {
 func (l *life) live() {
 	runs, ledger, a, b := l.v.Runs(), l.v.Ledger(vendor), l.v.Queue(vendor, "a"), l.v.Queue(vendor, "b")
 	window := newRun(l.id, l.n, "a", "b")
-	l.step("await", func(ctx context.Context) error { return l.v.Await(ctx, window.Window) })
+	l.step("await", func(ctx context.Context) error { return l.v.Await(ctx, awsfleet.Waiting{Window: window.Window}) })
 	l.step("create", func(ctx context.Context) (err error) { l.r, err = runs.Create(ctx, window, false); return err })
 	l.step("forget", func(ctx context.Context) error { return l.v.Forget(ctx, window.Window) })
 	root := l.r.Seeds[0]

@@ -74,32 +74,38 @@ func (v *Vendor) Release(ctx context.Context, tier string, slot int, owner strin
 	return wrap(err, "giving up slot %d of tier %s", slot, tier)
 }
 
+// A Waiting is a window that is to be read when the vendor's open run has ended.
+type Waiting struct {
+	fanout.Window
+	Again bool      `json:"again,omitempty"` // by a new run, even if it has one
+	Noted time.Time `json:"noted,omitzero"`  // when
+}
+
 func waitingKey(w fanout.Window) key { return key{"waiting", windowName(w)} }
 
-// Await notes a window that is to be seeded when the vendor's open run has
-// ended.
-func (v *Vendor) Await(ctx context.Context, w fanout.Window) error {
+// Await notes a window that waits.
+func (v *Vendor) Await(ctx context.Context, w Waiting) error {
 	doc, err := json.Marshal(w)
 	if err != nil {
 		return err
 	}
-	r := waitingKey(w).row()
+	r := waitingKey(w.Window).row()
 	r["doc"], r["ttl"] = str(string(doc)), v.ttl()
 	_, err = v.table.put(ctx, r, expr{})
 	return wrap(err, "noting the window that waits")
 }
 
 // Awaiting lists the windows that wait, oldest first.
-func (v *Vendor) Awaiting(ctx context.Context) (out []fanout.Window, err error) {
+func (v *Vendor) Awaiting(ctx context.Context) (out []Waiting, err error) {
 	err = v.table.query(ctx, scan{pk: "waiting"}, func(r row) error {
-		var w fanout.Window
+		var w Waiting
 		if err := json.Unmarshal([]byte(r.str("doc")), &w); err != nil {
 			return fmt.Errorf("the row of waiting window %s cannot be read: %w", r.str("sk"), err)
 		}
 		out = append(out, w)
 		return nil
 	})
-	slices.SortFunc(out, func(a, b fanout.Window) int { return cmp.Or(a.From.Compare(b.From), a.To.Compare(b.To)) })
+	slices.SortFunc(out, func(a, b Waiting) int { return cmp.Or(a.From.Compare(b.From), a.To.Compare(b.To)) })
 	return out, wrap(err, "looking for windows that wait")
 }
 

@@ -94,7 +94,7 @@ func TestAwaiting(t *testing.T) {
 		return fanout.Window{From: time.Date(2026, 11, n, 0, 0, 0, 0, zone), To: time.Date(2026, 11, n+1, 0, 0, 0, 0, zone)}
 	}
 	for _, n := range []int{3, 1, 2, 1} {
-		ok(t, v.Await(ctx, day(n)))
+		ok(t, v.Await(ctx, awsfleet.Waiting{Window: day(n)}))
 	}
 	ok(t, v.Forget(ctx, day(2)))
 	ok(t, v.Forget(ctx, day(9)))

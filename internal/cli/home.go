@@ -112,12 +112,9 @@ func with(open func(context.Context) (place, error), ctx context.Context, do fun
 }
 
 // newFleet wires a plan to a place. Its workers wait rather than leave.
-func (a *app) newFleet(plan *vendorapi.Plan, h place, change ...func(*fleet.Options)) (*fleet.Fleet, error) {
+func (a *app) newFleet(plan *vendorapi.Plan, h place) (*fleet.Fleet, error) {
 	opt := h.Options()
 	opt.Engine.Wait, opt.Transport, opt.Log = true, a.Transport, a.log
-	for _, c := range change {
-		c(&opt)
-	}
 	return fleet.New(plan, h, opt)
 }
 
@@ -127,6 +124,8 @@ func runsOf(h place, vendor string, tiers []string) *run.Runs {
 		Vendor: vendor, Zone: time.UTC, Tiers: tiers, Store: h.Runs(), Ledger: h.Ledger(vendor), Landing: h.Landing(vendor),
 		Queue: func(tier string) fanout.Queue { return h.Queue(vendor, tier) },
 		Dead:  func(tier string) fanout.Queue { return h.DeadQueue(vendor, tier) },
+
+		Publish: fleet.Publisher(h),
 	}
 }
 

@@ -80,7 +80,7 @@ func (a *app) run(flags runFlags) error {
 }
 
 // withJob wires what was typed for a run, and closes it afterwards.
-func (a *app) withJob(flags runFlags, do func(*job, fanout.Window) error, change ...func(*fleet.Options)) error {
+func (a *app) withJob(flags runFlags, do func(*job, fanout.Window) error) error {
 	plan, err := flags.settings.plan(flags.spec)
 	if err != nil {
 		return err
@@ -90,7 +90,7 @@ func (a *app) withJob(flags runFlags, do func(*job, fanout.Window) error, change
 		return err
 	}
 	return with(a.opened(plan.Name), a.soft, func(h place) error {
-		f, err := a.newFleet(plan, h, change...)
+		f, err := a.newFleet(plan, h)
 		if err != nil {
 			return err
 		}

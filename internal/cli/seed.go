@@ -2,12 +2,10 @@ package cli
 
 import (
 	"errors"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/sluicehq/sluice/internal/fanout"
-	"github.com/sluicehq/sluice/internal/fleet"
 	"github.com/sluicehq/sluice/internal/run"
 )
 
@@ -34,17 +32,13 @@ func (a *app) seedCommand() *cobra.Command {
 					return nil
 				}
 				return j.seed(r)
-			}, hasty)
+			})
 		},
 	}
 	flags.register(cmd)
 	a.commonFlags(cmd)
 	return cmd
 }
-
-// hasty makes drains end soon after their last task: whoever seeds waits for
-// nothing else.
-func hasty(opt *fleet.Options) { opt.Engine.LongPoll = min(opt.Engine.LongPoll, time.Second) }
 
 // seed reads the first tier of a run.
 func (j *job) seed(r run.Run) error {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -39,9 +40,20 @@ func (a *app) openStack(ctx context.Context, word string) (place, error) {
 	}
 	v := cloud.Use(found)
 	if err := v.Check(ctx); err != nil {
-		return nil, fmt.Errorf("the stack of vendor %s is not whole: %w", found.Vendor, err)
+		return nil, fmt.Errorf("the stack of vendor %s is not whole: %w", found.Vendor, firstOf(err))
 	}
 	return &stack{v, a}, nil
+}
+
+// firstOf is the first of several errors, and how many more there are: one
+// missing right is one error for each queue.
+func firstOf(err error) error {
+	var joined interface{ Unwrap() []error }
+	if !errors.As(err, &joined) || len(joined.Unwrap()) < 2 {
+		return err
+	}
+	all := joined.Unwrap()
+	return fmt.Errorf("%w (and %d more)", all[0], len(all)-1)
 }
 
 var runID = regexp.MustCompile(`^(.+)-\d{8}(?:T\d{6})?-[0-9a-v]{6}$`)

@@ -155,8 +155,14 @@ func (d *drain) room() int {
 			continue
 		}
 		d.blind = time.Time{}
-		if !d.Wait && d.held() == 0 && time.Until(look.Next) > d.Patience {
-			return 0 // sleeping is what costs; the next tick comes
+		if away := time.Until(look.Next); d.held() == 0 && away > d.Patience {
+			if !d.Wait {
+				return 0 // sleeping is what costs; the next tick comes
+			}
+			if !d.await(min(away-d.Patience, 5*time.Second)) { // nobody would be given a permit yet
+				return 0
+			}
+			continue
 		}
 		held, fresh := d.hand()
 		n := min(d.Slots-held, look.Calls-fresh)

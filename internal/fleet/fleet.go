@@ -6,6 +6,7 @@ package fleet
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -36,6 +37,7 @@ type Options struct {
 	Engine    fanout.Config
 	Poll      time.Duration     // of the governor's item (50 ms)
 	Spread    time.Duration     // of clocks between machines (0: one machine)
+	Slow      time.Duration     // how long a write of the governor's item may take to take effect (0: no time)
 	Idle      time.Duration     // between two looks at an empty queue, or for the end of a run (200 ms)
 	Lag       time.Duration     // by how much the queues' counts may be behind (0: they are exact)
 	Transport http.RoundTripper // nil: the network
@@ -75,7 +77,26 @@ func New(plan *vendorapi.Plan, backend Backend, opt Options) (*Fleet, error) {
 		Queue: func(tier string) fanout.Queue { return backend.Queue(plan.Name, tier) },
 		Dead:  func(tier string) fanout.Queue { return backend.DeadQueue(plan.Name, tier) },
 	}
+	f.Runs.Publish = Publisher(backend)
 	return f, nil
+}
+
+// Publisher is where a backend puts the verdicts of closed runs; nil: it keeps
+// them with the runs only.
+func Publisher(backend Backend) func(ctx context.Context, r run.Run) error {
+	p, ok := backend.(interface {
+		PutVerdict(ctx context.Context, run string, doc []byte) error
+	})
+	if !ok {
+		return nil
+	}
+	return func(ctx context.Context, r run.Run) error {
+		doc, err := json.MarshalIndent(r, "", "  ")
+		if err != nil {
+			return fmt.Errorf("packing the verdict of run %s: %w", r.ID, err)
+		}
+		return p.PutVerdict(ctx, r.ID, doc)
+	}
 }
 
 // Limits are the vendor's limits as the governor has them, and what there is to
@@ -147,7 +168,7 @@ func (f *Fleet) Workers(secrets vendorapi.Secrets, root fanout.Task, tiers ...st
 		return nil, err
 	}
 	g, err := governor.New(governor.Config{
-		Vendor: f.Plan.Name, Limits: f.limits, Store: f.backend.Governor(), Poll: f.opt.Poll, Spread: f.opt.Spread,
+		Vendor: f.Plan.Name, Limits: f.limits, Store: f.backend.Governor(), Poll: f.opt.Poll, Spread: f.opt.Spread, Slow: f.opt.Slow,
 		CallTimeout: f.Plan.Timeouts.Total, Now: f.opt.Now, Log: f.opt.Log,
 	})
 	if err != nil {

@@ -2,13 +2,13 @@ package functions
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/sluicehq/sluice/internal/awsfleet"
+	"github.com/sluicehq/sluice/internal/fanout"
 	"github.com/sluicehq/sluice/internal/fleet"
 	"github.com/sluicehq/sluice/internal/run"
 )
@@ -45,7 +45,50 @@ type Looked struct {
 type look struct {
 	hard    time.Time // when the verdict was last computed
 	settled int       // by the counters, then
+	before  int       // by the counters, at the last look
 	quiet   int       // looks in a row that found nothing on the queues
+	still   int       // looks in a row that found no task to be had, and none ended
+}
+
+// stillLooks is after how many looks without any change hidden messages are
+// taken for what will not come: longer than any pause of a task.
+const stillLooks = 15
+
+// letters is what is remembered of a tier's dead-letter queue.
+type letters struct {
+	visible  int                  // when it was last looked through
+	suspects map[string]time.Time // tasks found there without an end, since when
+}
+
+// redrivenAfter is how long a dead letter must be without an end: a worker puts
+// its token there some moments before it settles.
+const redrivenAfter = 20 * time.Second
+
+// redriven looks through a tier's dead letters, if there are more than the
+// ledger has ends for and their number has changed, or some were found without
+// an end before. Trouble with it is logged: the verdict does not wait for it.
+func (f *Function) redriven(ctx context.Context, fl *fleet.Fleet, tier string, visible, ended int) int {
+	l := f.letters[tier]
+	if visible <= ended || visible == l.visible && len(l.suspects) == 0 {
+		return 0
+	}
+	seen := map[string]time.Time{}
+	n, err := fl.Runs.Redriven(ctx, tier, func(t fanout.Task) bool {
+		since, known := l.suspects[t.ID]
+		if known && time.Since(since) >= redrivenAfter {
+			return true
+		}
+		if !known {
+			since = time.Now()
+		}
+		seen[t.ID] = since
+		return false
+	})
+	if err != nil {
+		f.log.WarnContext(ctx, "looking for messages that the queue itself has given up on", "tier", tier, "err", err)
+	}
+	f.letters[tier] = letters{visible, seen}
+	return n
 }
 
 // Close looks after the open runs. Counters and queue depths say when to look
@@ -80,7 +123,8 @@ func (f *Function) Close(ctx context.Context, ev CloseEvent) (Closing, error) {
 	return out, errors.Join(errs...)
 }
 
-// next starts the window that has waited longest, now that no run is open.
+// next starts the window that has waited longest, now that no run is open. One
+// that cannot be started does not hold up those behind it.
 func (f *Function) next(ctx context.Context) (string, error) {
 	waiting, err := f.vendor.Awaiting(ctx)
 	if err != nil || len(waiting) == 0 {
@@ -90,12 +134,26 @@ func (f *Function) next(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	r, err := fl.Runs.Seed(ctx, waiting[0], false)
-	if err != nil {
-		return "", fmt.Errorf("starting a window that waited: %w", err)
+	var errs []error
+	for _, w := range waiting {
+		fl.Runs.Tail = ""
+		if w.Again {
+			fl.Runs.Tail = fmt.Sprint(w.From, w.To, w.Noted) // the same run, if this is repeated
+		}
+		r, err := fl.Runs.Seed(ctx, w.Window, w.Again)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("starting a window that waited: %w", err))
+			continue
+		}
+		f.log.InfoContext(ctx, "seeded a window that had waited for the last run to end", "run", r.ID, "state", r.State)
+		if err := f.vendor.Forget(ctx, w.Window); err != nil {
+			return "", errors.Join(append(errs, err)...)
+		}
+		if r.State == run.Open {
+			return "seeded run " + r.ID, errors.Join(errs...)
+		}
 	}
-	f.log.InfoContext(ctx, "seeded a window that had waited for the last run to end", "run", r.ID)
-	return "seeded run " + r.ID, f.vendor.Forget(ctx, waiting[0])
+	return "no run is open", errors.Join(errs...)
 }
 
 // lookAt looks at one open run, and closes it if everything of it has ended.
@@ -105,30 +163,35 @@ func (f *Function) lookAt(ctx context.Context, fl *fleet.Fleet, r run.Run) (Look
 	if err != nil {
 		return out, err
 	}
-	quiet, balanced, lettered := true, true, false
+	idle, quiet, balanced := true, true, true // no task shows, none is anywhere, the counters agree
 	for _, tier := range r.Tiers {
 		c := counts[tier]
 		out.Known += c.Known
 		out.Settled += c.Settled()
 		balanced = balanced && c.Known == c.Settled()
+		if _, deployed := f.vendor.Stack().Queues[tier]; !deployed {
+			continue // the spec has lost it since: the verdict names what is missing
+		}
 		work, dead, err := f.vendor.Depth(ctx, tier)
 		if err != nil {
 			return out, err
 		}
+		idle = idle && work.Visible+work.Delayed == 0
 		quiet = quiet && work == (awsfleet.Depth{})
-		lettered = lettered || dead.Visible > c.Dead
+		out.Redriven += f.redriven(ctx, fl, tier, dead.Visible, c.Dead)
 	}
 	out.Minutes = fl.MinutesLeft(ctx, r, counts)
-	if lettered {
-		if out.Redriven, err = fl.Runs.Redriven(ctx, r.ID); err != nil {
-			return out, err
-		}
-	}
 	last := f.looked[r.ID]
+	moved := last.settled != out.Settled
+	if last.still++; !idle || last.before != out.Settled {
+		last.still = 0
+	}
+	last.before = out.Settled
+	// What is hidden for long is no task of ours, or nobody's.
+	quiet = quiet || last.still >= stillLooks
 	if last.quiet++; !quiet {
 		last.quiet = 0
 	}
-	moved := last.settled != out.Settled
 	due := out.Redriven > 0 || balanced && moved || quiet && (moved || time.Since(last.hard) > lookAgain)
 	if due {
 		last.hard, last.settled = time.Now(), out.Settled
@@ -153,23 +216,12 @@ func (f *Function) lookAt(ctx context.Context, fl *fleet.Fleet, r run.Run) (Look
 	return out, err
 }
 
-// judge computes a run's verdict, and publishes that of a closed one beside the
-// data.
+// judge computes a run's verdict; that of a run that it closes is published
+// beside the data.
 func (f *Function) judge(ctx context.Context, fl *fleet.Fleet, id string) (run.Verdict, error) {
 	v, err := fl.Runs.Judge(ctx, id)
 	if err != nil || !v.Settled() {
 		return v, err
-	}
-	r, err := fl.Runs.Store.Get(ctx, id)
-	if err != nil {
-		return v, err
-	}
-	doc, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return v, fmt.Errorf("packing the verdict of run %s: %w", id, err)
-	}
-	if err := f.vendor.PutVerdict(ctx, id, doc); err != nil {
-		return v, fmt.Errorf("writing the verdict of run %s: %w", id, err)
 	}
 	delete(f.looked, id)
 	f.log.InfoContext(ctx, "verdict", "run", id, "complete", v.Complete(), "sum", v.Sum(), "known", v.Known, "done", v.Done, "gone", v.Gone, "dead", v.Dead, "rows", v.Rows)

@@ -30,8 +30,10 @@ type Function struct {
 	workers int
 	env     func(string) string
 
-	plan   *vendorapi.Plan // read when there is work
-	looked map[string]look // close: by run, what the last hard look found
+	plan    *vendorapi.Plan    // read when there is work
+	secrets map[string]secret  // as last read
+	looked  map[string]look    // close: by run
+	letters map[string]letters // close: by tier
 }
 
 // Open reads the environment that the stack gives a function. It calls nobody:
@@ -57,7 +59,7 @@ func Open(ctx context.Context, getenv func(string) string, log *slog.Logger) (*F
 	f := &Function{
 		log: log.With("vendor", stack.Vendor), cloud: cloud, vendor: cloud.Use(stack), env: getenv,
 		spec: filepath.Join(getenv("LAMBDA_TASK_ROOT"), cmp.Or(getenv("SLUICE_SPEC"), "vendor.yaml")),
-		tier: getenv("SLUICE_TIER"), workers: 1, looked: map[string]look{},
+		tier: getenv("SLUICE_TIER"), workers: 1, looked: map[string]look{}, letters: map[string]letters{}, secrets: map[string]secret{},
 	}
 	if text := getenv("SLUICE_SETTINGS"); text != "" {
 		if err := json.Unmarshal([]byte(text), &f.set); err != nil {
@@ -101,7 +103,7 @@ func (f *Function) fleet() (*fleet.Fleet, error) {
 func AWS(log *slog.Logger) fleet.Options {
 	return fleet.Options{
 		Engine: fanout.Config{LongPoll: 20 * time.Second, FlushEvery: 10 * time.Second},
-		Poll:   500 * time.Millisecond, Spread: 10 * time.Millisecond, Idle: time.Second, Lag: time.Minute, Log: log,
+		Poll:   500 * time.Millisecond, Spread: 10 * time.Millisecond, Slow: time.Second, Idle: time.Second, Lag: time.Minute, Log: log,
 	}
 }
 

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/aws/aws-lambda-go/lambdacontext"
+
+	"github.com/sluicehq/sluice/internal/awsfleet"
 	"github.com/sluicehq/sluice/internal/fanout"
 	"github.com/sluicehq/sluice/internal/run"
 )
@@ -45,7 +48,12 @@ func (f *Function) Seed(ctx context.Context, ev SeedEvent) (Seeded, error) {
 		return out, err
 	}
 	if busy != "" {
-		return f.later(ctx, out, busy)
+		return f.later(ctx, out, ev.Again, busy)
+	}
+	if ev.Again { // Lambda may repeat an event: the same one is to make the same run
+		if call, ok := lambdacontext.FromContext(ctx); ok {
+			fl.Runs.Tail = call.AwsRequestID
+		}
 	}
 	r, err := fl.Runs.Seed(ctx, w, ev.Again)
 	if err != nil {
@@ -91,12 +99,12 @@ func (f *Function) busy(ctx context.Context, w fanout.Window) (string, error) {
 }
 
 // later queues a window behind the open run, or refuses it.
-func (f *Function) later(ctx context.Context, out Seeded, busy string) (Seeded, error) {
+func (f *Function) later(ctx context.Context, out Seeded, again bool, busy string) (Seeded, error) {
 	if f.env("SLUICE_WHEN_OPEN") == "refuse" {
 		return out, fmt.Errorf("run %s is still open: the window from %s to %s is not begun (SLUICE_WHEN_OPEN is refuse)",
 			busy, out.Window.From.Format(time.RFC3339), out.Window.To.Format(time.RFC3339))
 	}
-	if err := f.vendor.Await(ctx, out.Window); err != nil {
+	if err := f.vendor.Await(ctx, awsfleet.Waiting{Window: out.Window, Again: again, Noted: time.Now().UTC()}); err != nil {
 		return out, fmt.Errorf("queueing a window behind run %s: %w", busy, err)
 	}
 	f.log.WarnContext(ctx, "a run is still open: the next window waits for its end", "open", busy, "from", out.Window.From, "to", out.Window.To)

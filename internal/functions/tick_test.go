@@ -179,8 +179,21 @@ func TestTicks(t *testing.T) {
 	last := s.function(t, "tier", "last", "SLUICE_TIER=data")
 	last.Timeout = 8 * time.Second
 	invoke(t, last, struct{}{})
+	// A verdict that could not be published is published later: the run is open
+	// until then.
 	closer := s.function(t, "close", "close")
-	invoke(t, closer, struct{}{})
+	s.servers.Inject(func(_ int, r awstest.Request) awstest.Fault {
+		if strings.Contains(r.Resource, "/verdicts/") {
+			return awstest.Before
+		}
+		return awstest.Fault{}
+	})
+	if _, err := closer.Invoke(t.Context(), struct{}{}); err == nil || !strings.Contains(err.Error(), "publishing the verdict") {
+		t.Errorf("a verdict that cannot be published: %v", err)
+	}
+	s.servers.Inject(nil)
+	closer.Close() // what it remembers is lost
+	invoke(t, s.function(t, "close", "close"), struct{}{})
 	if !strings.Contains(s.said(), `"complete":true`) {
 		t.Errorf("no complete verdict")
 	}

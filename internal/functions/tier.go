@@ -19,6 +19,7 @@ const (
 	renewEvery   = 10 * time.Second       //
 	standbyFrom  = 75 * time.Second       // before a drain's end: a tick that comes then waits to go on
 	standbyLooks = 500 * time.Millisecond // how often it looks whether its turn has come
+	overlap      = 3 * time.Second        // before its end a drain hands over: permits are booked up to 2 s ahead, and what it leaves of its own is lost
 )
 
 // A Tick says what an invocation did.
@@ -41,7 +42,8 @@ func (f *Function) Tier(ctx context.Context, _ TickEvent) (Tick, error) {
 	if !open {
 		return Tick{Left: "no run is open"}, nil
 	}
-	slot, standby := choose(leases, time.Now())
+	own, _ := ctx.Deadline()
+	slot, standby := choose(leases, time.Now(), own)
 	if slot < 0 {
 		return Tick{Left: "a drain is at work"}, nil
 	}
@@ -53,14 +55,16 @@ func (f *Function) Tier(ctx context.Context, _ TickEvent) (Tick, error) {
 }
 
 // choose picks the slot of a drain that is not there, or, to stand by, one
-// whose drain is about to end; -1: every drain is at work.
-func choose(leases []awsfleet.Lease, now time.Time) (slot int, standby bool) {
+// whose drain is about to end, while at least half of this one's time, until
+// own, is left for itself; -1: every drain is at work.
+func choose(leases []awsfleet.Lease, now, own time.Time) (slot int, standby bool) {
 	slot = -1
+	near := min(standbyFrom, own.Sub(now)/2)
 	for i, l := range leases {
 		switch {
 		case free(l, now):
 			return i, false
-		case l.Soft.Sub(now) < standbyFrom:
+		case l.Soft.Sub(now) < near:
 			slot, standby = i, true
 		}
 	}
@@ -89,9 +93,11 @@ func (f *Function) drain(ctx context.Context, fl *fleet.Fleet, tier string, slot
 	rep := &drainReport{f: f, fleet: fl, tier: tier, began: time.Now(), before: f.cloud.Usage()}
 	drained := make(chan struct{})
 	kept := make(chan struct{})
+	handing, handed := context.WithDeadline(softly, soft.Add(-overlap))
+	defer handed()
 	go func() {
 		defer close(kept)
-		h.keep(softly, hardly, drained)
+		h.keep(handing, hardly, drained)
 	}()
 	err = rep.work(softly, hardly)
 	over := softly.Err() != nil
@@ -124,7 +130,7 @@ func left(over bool, err error) string {
 // work makes the tier's engine and drains its queue.
 func (r *drainReport) work(soft, hard context.Context) (err error) {
 	root := r.fleet.Plan.Root("probe", run.Yesterday(r.began, r.fleet.Plan.Zone))[0]
-	r.workers, err = r.fleet.Workers(r.f.vendor.Secrets(), root, r.tier)
+	r.workers, err = r.fleet.Workers(fresh{r.f, map[string]bool{}}, root, r.tier)
 	if err != nil {
 		return err
 	}
@@ -180,16 +186,16 @@ func (h *holder) turn(soft context.Context) (bool, error) {
 }
 
 // keep renews the lease until the tier is drained, and gives it back then. If
-// soft ends first it lets the next drain begin at once, while calls under way
-// here are still finished.
-func (h *holder) keep(soft, hard context.Context, drained <-chan struct{}) {
+// mine ends first it lets the next drain begin at once, while this one still
+// works off the permits that it has, and finishes calls under way.
+func (h *holder) keep(mine, hard context.Context, drained <-chan struct{}) {
 	tick := time.NewTicker(renewEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
 			h.renew(hard, false)
-		case <-soft.Done():
+		case <-mine.Done():
 			h.renew(hard, true)
 			return
 		case <-drained:

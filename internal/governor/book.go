@@ -141,5 +141,6 @@ func (g *Governor) slotsOf(it *Item, now time.Time, want int, got []slot) []slot
 }
 
 // blindFor is how long after a cut a process that has not heard of it may still
-// use its slots.
-func (g *Governor) blindFor() time.Duration { return g.cfg.Stale + 2*g.cfg.Spread }
+// use its slots. A cut bears the instant at which it was made, by the clock of
+// whoever made it; it takes effect later, by as long as the write takes.
+func (g *Governor) blindFor() time.Duration { return g.cfg.Stale + 2*g.cfg.Spread + g.cfg.Slow }

@@ -27,6 +27,7 @@ type Config struct {
 	Patience    time.Duration // Take does not wait for a permit further away; 20 s
 	CallTimeout time.Duration // no call takes longer; 30 s
 	Spread      time.Duration // how far the fleet's clocks differ; 0 on one machine
+	Slow        time.Duration // how long after its instant a write may take effect; 0 on one machine
 
 	Now func() time.Time // this machine's clock; time.Now
 	Log *slog.Logger     // nothing by default

@@ -27,7 +27,7 @@ func (s runs) Create(ctx context.Context, r run.Run, again bool) (got run.Run, e
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return err
 		}
-		if current != "" && !again {
+		if current != "" && (!again || current == r.ID) {
 			got, err = get(tx, current)
 			return err
 		}

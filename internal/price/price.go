@@ -27,6 +27,7 @@ type Prices struct {
 	LogsGBMonth       float64 // kept
 	MetricMonth       float64 // custom, by the hours in which it is seen
 	AlarmMonth        float64 // standard resolution, for each metric it looks at
+	KeyMonth          float64 // KMS, of one's own
 	SecretsCall       float64 // Secrets Manager; Parameter Store is free
 }
 
@@ -40,12 +41,13 @@ type Prices struct {
 //	https://aws.amazon.com/eventbridge/pricing/
 //	https://aws.amazon.com/cloudwatch/pricing/
 //	https://aws.amazon.com/secrets-manager/pricing/
+//	https://aws.amazon.com/kms/pricing/
 var USEast1 = Prices{
 	Region: "us-east-1", AsOf: time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC),
 	SQSRequest: 0.40e-6, DynamoWrite: 0.625e-6, DynamoRead: 0.125e-6, DynamoGBMonth: 0.25, DynamoBackupMonth: 0.20,
 	S3Put: 5e-6, S3Get: 0.4e-6, S3GBMonth: 0.023,
 	LambdaRequest: 0.20e-6, LambdaGBSecond: 0.0000133334, SchedulerInvoke: 1e-6,
-	LogsGB: 0.50, LogsGBMonth: 0.03, MetricMonth: 0.30, AlarmMonth: 0.10, SecretsCall: 0.05e-4,
+	LogsGB: 0.50, LogsGBMonth: 0.03, MetricMonth: 0.30, AlarmMonth: 0.10, KeyMonth: 1, SecretsCall: 0.05e-4,
 }
 
 const (
@@ -65,10 +67,11 @@ type Work struct {
 	SecretsCalls                  float64
 }
 
-// Standing is what is there whether a run goes on or not, for one vendor.
+// Standing is what is there whether a run goes on or not.
 type Standing struct {
 	MetricHours  float64 // metrics times the hours of a day in which each is seen
 	AlarmMetrics float64 // metrics that alarms look at
+	Keys         float64 // of one's own, in KMS
 	TableGB      float64
 	BucketGB     float64
 	LogsGB       float64
@@ -112,6 +115,7 @@ func (p Prices) Day(s Standing) []Line {
 	return []Line{
 		{"CloudWatch", "metrics", s.MetricHours, "metric hours", s.MetricHours / hoursMonth * p.MetricMonth},
 		{"CloudWatch", "alarms", s.AlarmMetrics, "metrics", s.AlarmMetrics * p.AlarmMonth / daysMonth},
+		{"KMS", "the alarms' key", s.Keys, "keys", s.Keys * p.KeyMonth / daysMonth},
 		{"CloudWatch", "logs kept", s.LogsGB, "GB", s.LogsGB * p.LogsGBMonth / daysMonth},
 		{"DynamoDB", "table", s.TableGB, "GB", s.TableGB * p.DynamoGBMonth / daysMonth},
 		{"DynamoDB", "point-in-time recovery", s.TableGB, "GB", s.TableGB * p.DynamoBackupMonth / daysMonth},

@@ -24,28 +24,24 @@ func (r *Runs) sweep(ctx context.Context, tier string) error {
 	return nil
 }
 
-// Redriven settles as dead what lies in a dead-letter queue though the ledger has
-// no end for it: the queue itself has moved it there, because it was delivered
-// again and again and nobody lived to settle it. It returns how many.
-func (r *Runs) Redriven(ctx context.Context, id string) (settled int, err error) {
-	run, err := r.Store.Get(ctx, id)
-	if err != nil {
-		return 0, err
-	}
-	for _, tier := range run.Tiers {
-		err := r.tokens(ctx, tier, func(ds []fanout.Delivery, stands []fanout.Standing) ([]fanout.Receipt, error) {
-			var ends []fanout.Settlement
-			for i, d := range ds {
-				if st := stands[i]; d.Task.Run == id && st.RunOpen && st.Outcome == "" && d.Task.Life == st.Life {
-					ends = append(ends, redriven(d.Task, st))
-				}
+// Redriven settles as dead what lies in a tier's dead-letter queue though the
+// ledger has no end for it: the queue itself has moved it there, because it was
+// delivered again and again and nobody lived to settle it. A worker puts a token
+// there just before it settles, so sure is asked about each. It returns how many
+// it has settled.
+func (r *Runs) Redriven(ctx context.Context, tier string, sure func(fanout.Task) bool) (settled int, err error) {
+	err = r.tokens(ctx, tier, func(ds []fanout.Delivery, stands []fanout.Standing) ([]fanout.Receipt, error) {
+		var ends []fanout.Settlement
+		for i, d := range ds {
+			if st := stands[i]; st.RunOpen && st.Outcome == "" && d.Task.Life == st.Life && sure(d.Task) {
+				ends = append(ends, redriven(d.Task, st))
 			}
-			settled += len(ends)
-			return nil, r.Ledger.Settle(ctx, ends)
-		})
-		if err != nil {
-			return settled, fmt.Errorf("looking for redriven messages of tier %s: %w", tier, err)
 		}
+		settled += len(ends)
+		return nil, r.Ledger.Settle(ctx, ends)
+	})
+	if err != nil {
+		return settled, fmt.Errorf("looking for redriven messages of tier %s: %w", tier, err)
 	}
 	return settled, nil
 }
@@ -62,9 +58,16 @@ func redriven(t fanout.Task, st fanout.Standing) fanout.Settlement {
 	return fanout.Settlement{Task: t, Outcome: fanout.Dead, Reason: &reason, At: now}
 }
 
+// How long a look at a dead-letter queue hides what it has seen, and how long
+// it goes on: what it gets later would be what it had before.
+const (
+	tokensHidden = 5 * time.Minute
+	tokensLook   = 4 * time.Minute
+)
+
 // tokens shows a tier's dead-letter queue to look, batch by batch, and removes
 // what it names; the others are given back at the end, so that each is seen
-// once.
+// once. Of a very long queue it shows a part.
 func (r *Runs) tokens(ctx context.Context, tier string, look func([]fanout.Delivery, []fanout.Standing) (over []fanout.Receipt, err error)) error {
 	q := r.Dead(tier)
 	var keep []fanout.Hide
@@ -73,8 +76,9 @@ func (r *Runs) tokens(ctx context.Context, tier string, look func([]fanout.Deliv
 			_ = q.Hide(context.WithoutCancel(ctx), keep) // or they show when their visibility ends
 		}
 	}()
-	for empty := 0; empty < 2; { // SQS asks only a sample of its hosts
-		batch, err := q.Receive(ctx, 100, 0, 5*time.Minute)
+	began := time.Now()
+	for empty := 0; empty < 2 && time.Since(began) < tokensLook; { // SQS asks only a sample of its hosts
+		batch, err := q.Receive(ctx, 100, 0, tokensHidden)
 		if err != nil {
 			return err
 		}

@@ -11,6 +11,7 @@ package run
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base32"
 	"errors"
 	"fmt"
@@ -65,7 +66,8 @@ var ErrChanged = errors.New("the run was opened while its verdict was computed")
 // is safe for concurrent use.
 type Store interface {
 	// Create makes r the run of its vendor and window, unless there is one
-	// already: that one is returned. With again, a new run always takes its place.
+	// already: that one is returned. With again, a new run takes its place, unless
+	// that is r itself, which was made before.
 	Create(ctx context.Context, r Run, again bool) (Run, error)
 	// Get returns a run; the error wraps ErrNoRun when there is none.
 	Get(ctx context.Context, id string) (Run, error)
@@ -111,17 +113,23 @@ type Count struct {
 func (c Count) Settled() int { return c.Done + c.Gone + c.Dead }
 
 // newID names a run for people: vendor, first instant of its window, and enough
-// random bits to tell runs of one window apart.
-func newID(vendor string, w fanout.Window, zone *time.Location) string {
+// random bits to tell runs of one window apart, or as many that follow from what
+// is asked for.
+func newID(vendor string, w fanout.Window, zone *time.Location, from string) string {
 	var b [4]byte
-	rand.Read(b[:]) // never fails
-	from := w.From.In(zone)
+	if from == "" {
+		rand.Read(b[:]) // never fails
+	} else {
+		sum := sha256.Sum256([]byte(from))
+		copy(b[:], sum[:])
+	}
+	start := w.From.In(zone)
 	layout := "20060102"
-	if h, m, s := from.Clock(); h+m+s != 0 {
+	if h, m, s := start.Clock(); h+m+s != 0 {
 		layout = "20060102T150405"
 	}
 	tail := strings.ToLower(base32.HexEncoding.WithPadding(base32.NoPadding).EncodeToString(b[:]))[:6]
-	return fmt.Sprintf("%s-%s-%s", vendor, from.Format(layout), tail)
+	return fmt.Sprintf("%s-%s-%s", vendor, start.Format(layout), tail)
 }
 
 // Yesterday is the default window: the day before now, in the vendor's zone.

@@ -24,6 +24,12 @@ type Runs struct {
 	Landing *landing.Landing
 	Queue   func(tier string) fanout.Queue
 	Dead    func(tier string) fanout.Queue
+	// Publish puts the verdict of a run that is about to be closed where others
+	// read it. It may be called again for the same run; nil: nowhere.
+	Publish func(ctx context.Context, r Run) error
+	// Tail makes the ID of a run that is seeded again: whoever repeats a request
+	// gives the same one, and gets the same run; empty: random.
+	Tail string
 }
 
 // Seed starts the run of a window, or resumes it: the run is durable before its
@@ -33,7 +39,7 @@ func (r *Runs) Seed(ctx context.Context, w fanout.Window, again bool) (Run, erro
 	if !w.From.Before(w.To) {
 		return Run{}, fmt.Errorf("the window from %s to %s is empty: --to must be after --from", w.From.Format(time.RFC3339), w.To.Format(time.RFC3339))
 	}
-	id := newID(r.Vendor, w, r.Zone)
+	id := newID(r.Vendor, w, r.Zone, r.Tail)
 	got, err := r.Store.Create(ctx, Run{
 		ID: id, Vendor: r.Vendor, Window: w, Tiers: r.Tiers, Seeds: r.Roots(id, w),
 		Opened: time.Now().UTC(), State: Open, Origin: r.Origin,
@@ -90,6 +96,15 @@ func (r *Runs) judgeOnce(ctx context.Context, id string) (Verdict, error) {
 	if v.Dead > 0 && run.Previous != "" {
 		if v.Hidden, err = r.hidden(ctx, run); err != nil {
 			return Verdict{}, err
+		}
+	}
+	// Published first: a run is closed once, and nobody looks at it after that. Of
+	// a run that is opened meanwhile another verdict takes this one's place.
+	if v.Settled() && run.State != Superseded && r.Publish != nil {
+		shown := run
+		shown.State, shown.Closed, shown.Verdict = Closed, v.At, &v
+		if err := r.Publish(ctx, shown); err != nil {
+			return Verdict{}, fmt.Errorf("publishing the verdict of run %s: %w", id, err)
 		}
 	}
 	if err := r.Store.Finish(ctx, id, run.Rev, v); err != nil {

@@ -84,17 +84,36 @@ type judge struct {
 	missing func(fanout.Task) error // told of each missing task; nil: nobody asks
 }
 
+// verdict compares. A large run is compared in several passes over the ledger;
+// if its lists have grown meanwhile they are begun again: a task that was listed
+// between two passes may have a child that no pass has looked for.
 func (j *judge) verdict(ctx context.Context) (Verdict, error) {
+	for try := 0; ; try++ {
+		before, err := j.size(ctx)
+		if err != nil {
+			return Verdict{}, err
+		}
+		parts := uint64(before.tasks/partSize + 1)
+		v, err := j.passes(ctx, parts)
+		if err != nil || parts == 1 || j.missing != nil { // who only asks what is missing may ask again
+			return v, err
+		}
+		after, err := j.size(ctx)
+		if err != nil || after == before {
+			return v, err
+		}
+		if try == 4 {
+			return Verdict{}, fmt.Errorf("run %s is still growing: its verdict cannot be computed yet", j.run.ID)
+		}
+	}
+}
+
+func (j *judge) passes(ctx context.Context, parts uint64) (Verdict, error) {
 	j.v = Verdict{At: time.Now().UTC(), Seeds: len(j.run.Seeds), Hidden: -1}
 	j.tiers = map[string]*TierSum{}
 	for _, t := range j.run.Tiers {
 		j.tiers[t] = &TierSum{Tier: t}
 	}
-	bound, err := j.bound(ctx)
-	if err != nil {
-		return Verdict{}, err
-	}
-	parts := uint64(bound/partSize + 1)
 	seed := maphash.MakeSeed()
 	for part := range parts {
 		mine := func(id string) bool { return parts == 1 || maphash.String(seed, id)%parts == part }
@@ -115,11 +134,16 @@ func (j *judge) verdict(ctx context.Context) (Verdict, error) {
 	return j.v, nil
 }
 
-// bound is how many tasks there can be at most.
-func (j *judge) bound(ctx context.Context) (int, error) {
-	n := len(j.run.Seeds)
-	err := j.store.Lists(ctx, j.run.ID, func(l fanout.Listed) error { n += l.Children; return nil })
-	return n, wrap(err, "reading the lists of run "+j.run.ID)
+// extent is how large a run's recorded lists are. Lists only grow.
+type extent struct {
+	lists int
+	tasks int // there can be at most
+}
+
+func (j *judge) size(ctx context.Context) (extent, error) {
+	e := extent{tasks: len(j.run.Seeds)}
+	err := j.store.Lists(ctx, j.run.ID, func(l fanout.Listed) error { e.lists++; e.tasks += l.Children; return nil })
+	return e, wrap(err, "reading the lists of run "+j.run.ID)
 }
 
 // ended is what is kept of a settlement.

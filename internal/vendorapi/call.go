@@ -330,7 +330,10 @@ func (c *call) takeItems(ctx context.Context, p parsed, t *taken) error {
 }
 
 // maxKey bounds a key: it travels in messages and rows with all keys above it.
-const maxKey = 16 << 10
+const (
+	maxKey  = 16 << 10
+	maxNode = 64 << 10 // path and carried fields: what every message and row of it holds
+)
 
 // node makes a child of an item; ok is false for one without a usable key.
 func (c *call) node(ctx context.Context, item any) (n fanout.Node, ok bool, err error) {
@@ -369,5 +372,19 @@ func (c *call) node(ctx context.Context, item any) (n fanout.Node, ok bool, err 
 		}
 		n.Carry[f.name] = json.RawMessage(exactJSON(v))
 	}
+	if size := nodeSize(n); size > maxNode {
+		return n, false, &errJQ{"carry", fmt.Errorf("%d bytes are to be carried down from node %s: at most %d (carry fields, not whole objects)", size, clip(key, 50), maxNode)}
+	}
 	return n, true, nil
+}
+
+// nodeSize is about how many bytes a node takes in a message.
+func nodeSize(n fanout.Node) (size int) {
+	for _, k := range n.Path {
+		size += len(k)
+	}
+	for name, raw := range n.Carry {
+		size += len(name) + len(raw)
+	}
+	return size
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -255,8 +256,13 @@ func lastLines(s string) string {
 	return strings.Join(lines[max(0, len(lines)-12):], "\n")
 }
 
-// TestMain removes the command that was built.
+// TestMain lets more tests run at once than there are cores, for they mostly
+// wait, and removes the command that was built.
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f != nil && f.Value.String() == f.DefValue {
+		_ = flag.Set(f.Name, "8") // it is a number
+	}
 	code := m.Run()
 	if built != "" {
 		if err := os.RemoveAll(filepath.Dir(built)); err != nil && !errors.Is(err, os.ErrNotExist) {

@@ -106,6 +106,7 @@ type measured struct {
 	table, bucket  float64 // bytes
 	idle           price.Work
 	alarms, queues int
+	keys           int
 }
 
 // The two runs by whose difference the day is reckoned: what a run costs
@@ -138,9 +139,9 @@ func priceDay(ctx context.Context) error {
 	tiers := large.queues / 2
 	idleTicks := 60 * (float64(tiers)*(windowHours-dayHours) + 24 - dayHours)
 	perTick := large.idle.LambdaSeconds / large.idle.Ticks
-	fmt.Printf("Standing: %d metrics behind the vendor's alarms; idle ticks of %.0f ms; %d days of rows and objects kept\n", large.alarms, 1000*perTick, keepDays)
+	fmt.Printf("Standing, the shared stack included: %d metrics behind alarms; idle ticks of %.0f ms; %d days of rows and objects kept\n", large.alarms, 1000*perTick, keepDays)
 	bill("a day, standing", p.Day(price.Standing{
-		MetricHours: 6 * (dayHours + 1), AlarmMetrics: float64(large.alarms), TableGB: large.table * grow, BucketGB: large.bucket * grow,
+		MetricHours: 6 * (dayHours + 1), AlarmMetrics: float64(large.alarms), Keys: float64(large.keys), TableGB: large.table * grow, BucketGB: large.bucket * grow,
 		IdleTicks: idleTicks, IdleSeconds: idleTicks * perTick, IdleMB: 128, IdleReads: idleTicks * large.idle.DynamoReads / large.idle.Ticks,
 	}))
 	return nil
@@ -173,7 +174,12 @@ func (l *site) measure(ctx context.Context, minute time.Duration, idle bool) (ou
 		return out, err
 	}
 	out.bucket = l.meter.Of(ofFunctions).PutBytes
-	out.alarms, out.queues = l.account.Template.AlarmMetrics(), len(l.account.Template.Of("AWS::SQS::Queue"))
+	shared, err := stacktest.Load(l.dir, "sluice-shared")
+	if err != nil {
+		return out, err
+	}
+	out.alarms, out.keys = l.account.Template.AlarmMetrics()+shared.AlarmMetrics(), len(shared.Of("AWS::KMS::Key"))
+	out.queues = len(l.account.Template.Of("AWS::SQS::Queue"))
 	if !idle {
 		return out, nil
 	}

@@ -77,12 +77,21 @@ func Deploy(ctx context.Context, t *Template, opt Options) (*Account, error) {
 	return a, nil
 }
 
-// Close kills the functions and waits for them.
+// Close kills the functions and waits for them, and removes what holds data, so
+// that the stack can be deployed again.
 func (a *Account) Close() {
 	for _, f := range a.Functions {
 		f.Close()
 	}
 	a.firing.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	for _, id := range a.Template.Of("AWS::SQS::Queue") {
+		_ = a.call(ctx, "SQS", "AmazonSQS.DeleteQueue", map[string]any{"QueueUrl": a.Template.refs[id]}, nil) // nobody may deploy again
+	}
+	for _, id := range a.Template.Of("AWS::DynamoDB::Table") {
+		_ = a.call(ctx, "DYNAMODB", "DynamoDB_20120810.DeleteTable", map[string]any{"TableName": a.Template.Resources[id].Properties["TableName"]}, nil)
+	}
 }
 
 func (a *Account) makeQueue(ctx context.Context, id string) error {
