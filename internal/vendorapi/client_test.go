@@ -435,3 +435,31 @@ func TestPreview(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// TestFatNode: what a node carries down goes into a message and a row for each
+// of its tasks, which hold little. Too much is an answer that breaks the spec.
+func TestFatNode(t *testing.T) {
+	for _, c := range []struct {
+		size int
+		want fanout.Class
+	}{{60 << 10, ""}, {70 << 10, fanout.Broken}} {
+		p := testPlan(t, `
+name: fat
+base_url: https://fat.example
+limits: [{name: one, bucket: 10/s}]
+tiers:
+  - {name: lists, get: /lists, items: ".items[]", key: .id, carry: {all: .}}
+  - {name: reads, get: "/reads/{lists}{?all}"}
+`, nil)
+		client := testClient(t, p, roundTrip(func(*http.Request) (*http.Response, error) {
+			return answer(200, `{"items":[{"id":1,"text":"`+strings.Repeat("x", c.size)+`"}]}`), nil
+		}))
+		_, err := client.Call(t.Context(), p.Root("r", fanout.Window{})[0], "")
+		if classOf(err) != c.want {
+			t.Errorf("%d bytes carried: %v, want class %q", c.size, err, c.want)
+		}
+		if err != nil && !strings.Contains(err.Error(), "carried down") {
+			t.Errorf("the error does not say what is wrong: %v", err)
+		}
+	}
+}

@@ -34,14 +34,14 @@ func TestSlices(t *testing.T) {
 		rate, memory int
 		least        float64 // share of the limit that must be used
 	}{
-		{5, 128, 0.95}, {20, 128, 0.9}, {50, 128, 0}, {50, 256, 0}, {50, 512, 0.9},
+		{5, 128, 0.95}, {20, 128, 0.5}, {20, 256, 0.9}, {50, 256, 0.4}, {50, 512, 0.9},
 	} {
 		t.Run(fmt.Sprintf("%d per second in %d MB", c.rate, c.memory), func(t *testing.T) { inSlices(t, c.rate, c.memory, c.least) })
 	}
 }
 
 func inSlices(t *testing.T, rate, memory int, least float64) {
-	seconds := 80
+	seconds := 70
 	tree := vendorsim.Tree{Groups: 3, Devices: 10, Datagroups: rate * seconds, Points: 12}
 	burst := max(2, rate/10)
 	front, ca := newFront(t)
