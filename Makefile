@@ -50,7 +50,7 @@ test: lint ## all tests, with the race detector; real servers are installed if m
 lint: ## formatting, vet, staticcheck
 	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
 	$(GO) vet ./...
-	$(GO) vet -tags prove ./test/...
+	$(GO) vet -tags prove,bench ./...
 	$(GO) vet -tags lambda.norpc ./cmd/seed
 	$(GO) run $(STATICCHECK) -tags prove,bench ./...
 	$(GO) -C infra vet ./...
@@ -59,12 +59,17 @@ lint: ## formatting, vet, staticcheck
 vuln: ## known vulnerabilities in what is used (asks vuln.go.dev)
 	$(GO) run $(GOVULNCHECK) ./...
 
-prove: ## limits, kills and outages in real time: about 16 minutes
+prove: ## limits, kills, outages and hand-overs in real time: about 30 minutes
 	$(GO) test -tags prove -count 1 -timeout 40m -v -run 'TestShare|TestRateHalved|TestBrake|TestClockAhead|TestOutage|TestKills' ./test
+	$(GO) test -tags prove -count 1 -timeout 40m -v -run 'TestKillsOnAWS|TestHandover|TestSlices' ./test/aws
 
 bench: ## the targets beside the measured figures
 	@$(GO) test -count 1 -v -run 'TestBudgets' ./internal/fanout | grep target
 	@$(GO) test -count 1 -v -run 'TestShare|TestWritesPerCall' ./internal/governor | grep target
 	@$(GO) test -count 1 -run '^$$' -bench 'Engine' -benchtime 30000x ./internal/fleet | grep Benchmark
 	@$(GO) test -count 1 -run '^$$' -bench 'Call' -benchtime 1s ./internal/vendorapi | grep Benchmark
+	@$(GO) test -count 1 -v -run 'TestZips' ./internal/functions | grep target
+	@$(GO) test -count 1 -run '^$$' -bench 'FirstPoll' -benchtime 20x ./internal/functions | grep Benchmark
+	@$(GO) test -count 1 -run '^$$' -bench 'SQS' -benchtime 20000x ./test/aws | grep Benchmark
+	@$(GO) test -count 1 -tags bench -v -run 'TestMemory' -timeout 10m ./internal/functions | grep target
 	@$(GO) test -count 1 -tags bench -v -run 'TestWorkerMemory' -timeout 10m ./test | grep -E 'target|FAIL|ended'

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/sluicehq/sluice/internal/functions/stacktest"
@@ -152,13 +153,20 @@ func place(arn string) string {
 	return arn
 }
 
-// buffer is a log that is also shown.
+// buffer is a log. It is safe for concurrent use.
 type buffer struct {
-	bytes.Buffer
-	also interface{ Write([]byte) (int, error) }
+	mu sync.Mutex
+	b  bytes.Buffer
 }
 
 func (b *buffer) Write(p []byte) (int, error) {
-	b.Buffer.Write(p)
-	return b.also.Write(p)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
 }

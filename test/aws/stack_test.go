@@ -84,8 +84,14 @@ func deployAt(t *testing.T, base string, cfg vendorsim.Config, limits, more stri
 		t.Fatal(err)
 	}
 	cfg.Token = token
-	s := &site{servers: awstest.Start(t), log: &buffer{also: t.Output()}}
+	s := &site{servers: awstest.Start(t), log: new(buffer)}
 	opt.Log = s.log
+	t.Cleanup(func() {
+		if t.Failed() {
+			lines := strings.Split(s.log.String(), "\n")
+			t.Logf("the functions' last words:\n%s", strings.Join(lines[max(0, len(lines)-40):], "\n"))
+		}
+	})
 	if s.Server, err = vendorsim.Serve(addr, cfg); err != nil {
 		t.Fatal(err)
 	}

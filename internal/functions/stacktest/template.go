@@ -119,14 +119,14 @@ func (t *Template) intrinsic(name string, arg any) (any, error) {
 	case "Fn::GetAtt":
 		parts, _ := arg.([]any)
 		if len(parts) != 2 || parts[1] != "Arn" {
-			return nil, fmt.Errorf("Fn::GetAtt %v: only Arn is known here", arg)
+			return nil, fmt.Errorf("of Fn::GetAtt only Arn is known here, not %v", arg)
 		}
 		id, _ := parts[0].(string)
 		return t.arn(id)
 	case "Fn::Join":
 		parts, _ := arg.([]any)
 		if len(parts) != 2 {
-			return nil, fmt.Errorf("Fn::Join %v has no two parts", arg)
+			return nil, fmt.Errorf("the arguments of Fn::Join are not two: %v", arg)
 		}
 		list, err := t.Resolve(parts[1])
 		if err != nil {
@@ -148,7 +148,7 @@ func (t *Template) ref(id string) (string, error) {
 	}
 	r, ok := t.Resources[id]
 	if !ok {
-		return "", fmt.Errorf("Ref to %q, which is no resource", id)
+		return "", fmt.Errorf("a Ref to %q, which is no resource", id)
 	}
 	switch r.Type {
 	case "AWS::Lambda::Alias", "AWS::Lambda::Version":
