@@ -23,6 +23,7 @@ var programs = []string{"sluice-sim-seed", "sluice-sim-tier-groups", "sluice-sim
 // a dead letter that is replayed. Then it compares what the functions have
 // called with what their policies allow.
 func TestStack(t *testing.T) {
+	t.Parallel()
 	tree := vendorsim.Tree{Groups: 6, Devices: 50, Datagroups: 250, Points: 3, Shared: 4}
 	s := deploy(t, vendorsim.Config{Tree: tree, Latency: 5 * time.Millisecond}, "{name: calls, bucket: 25/s, burst: 5, in_flight: 16}",
 		stacktest.Options{Timeout: 25 * time.Second})
