@@ -163,39 +163,12 @@ func (f *Function) lookAt(ctx context.Context, fl *fleet.Fleet, r run.Run) (Look
 	if err != nil {
 		return out, err
 	}
-	idle, quiet, balanced := true, true, true // no task shows, none is anywhere, the counters agree
-	for _, tier := range r.Tiers {
-		c := counts[tier]
-		out.Known += c.Known
-		out.Settled += c.Settled()
-		balanced = balanced && c.Known == c.Settled()
-		if _, deployed := f.vendor.Stack().Queues[tier]; !deployed {
-			continue // the spec has lost it since: the verdict names what is missing
-		}
-		work, dead, err := f.vendor.Depth(ctx, tier)
-		if err != nil {
-			return out, err
-		}
-		idle = idle && work.Visible+work.Delayed == 0
-		quiet = quiet && work == (awsfleet.Depth{})
-		out.Redriven += f.redriven(ctx, fl, tier, dead.Visible, c.Dead)
+	seen, err := f.see(ctx, fl, r, counts, &out)
+	if err != nil {
+		return out, err
 	}
 	out.Minutes = fl.MinutesLeft(ctx, r, counts)
-	last := f.looked[r.ID]
-	moved := last.settled != out.Settled
-	if last.still++; !idle || last.before != out.Settled {
-		last.still = 0
-	}
-	last.before = out.Settled
-	// What is hidden for long is no task of ours, or nobody's.
-	quiet = quiet || last.still >= stillLooks
-	if last.quiet++; !quiet {
-		last.quiet = 0
-	}
-	due := out.Redriven > 0 || balanced && moved || quiet && (moved || time.Since(last.hard) > lookAgain)
-	if due {
-		last.hard, last.settled = time.Now(), out.Settled
-	}
+	last, due := f.looked[r.ID].then(seen, out)
 	f.looked[r.ID] = last
 	if !due {
 		return out, nil
@@ -214,6 +187,55 @@ func (f *Function) lookAt(ctx context.Context, fl *fleet.Fleet, r run.Run) (Look
 		f.log.WarnContext(ctx, "tasks were missing from the queues and have been sent again", "run", r.ID, "tasks", out.Repaired)
 	}
 	return out, err
+}
+
+// sight is what counters and queues show of a run.
+type sight struct {
+	idle     bool // no task is to be had
+	quiet    bool // none is anywhere on a queue
+	balanced bool // by the counters all that is known has ended
+}
+
+// see looks at the counters and queues of a run's tiers.
+func (f *Function) see(ctx context.Context, fl *fleet.Fleet, r run.Run, counts map[string]run.Count, out *Looked) (sight, error) {
+	s := sight{true, true, true}
+	for _, tier := range r.Tiers {
+		c := counts[tier]
+		out.Known += c.Known
+		out.Settled += c.Settled()
+		s.balanced = s.balanced && c.Known == c.Settled()
+		if _, deployed := f.vendor.Stack().Queues[tier]; !deployed {
+			continue // the spec has lost it since: the verdict names what is missing
+		}
+		work, dead, err := f.vendor.Depth(ctx, tier)
+		if err != nil {
+			return s, err
+		}
+		s.idle = s.idle && work.Visible+work.Delayed == 0
+		s.quiet = s.quiet && work == (awsfleet.Depth{})
+		out.Redriven += f.redriven(ctx, fl, tier, dead.Visible, c.Dead)
+	}
+	return s, nil
+}
+
+// then is what is remembered after one more look, and whether the verdict is to
+// be computed now.
+func (l look) then(s sight, out Looked) (next look, due bool) {
+	if l.still++; !s.idle || l.before != out.Settled {
+		l.still = 0
+	}
+	l.before = out.Settled
+	// What is hidden for long is no task of ours, or nobody's.
+	quiet := s.quiet || l.still >= stillLooks
+	if l.quiet++; !quiet {
+		l.quiet = 0
+	}
+	moved := l.settled != out.Settled
+	due = out.Redriven > 0 || s.balanced && moved || quiet && (moved || time.Since(l.hard) > lookAgain)
+	if due {
+		l.hard, l.settled = time.Now(), out.Settled
+	}
+	return l, due
 }
 
 // judge computes a run's verdict; that of a run that it closes is published

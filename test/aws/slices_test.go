@@ -34,7 +34,7 @@ func TestSlices(t *testing.T) {
 		rate, memory int
 		least        float64 // share of the limit that must be used
 	}{
-		{20, 128, 0.5}, {50, 128, 0.4}, {50, 256, 0.9},
+		{5, 128, 0.95}, {20, 128, 0.95}, {50, 128, 0.95},
 	} {
 		t.Run(fmt.Sprintf("%d per second in %d MB", c.rate, c.memory), func(t *testing.T) { inSlices(t, c.rate, c.memory, c.least) })
 	}
