@@ -43,7 +43,8 @@ func TestStack(t *testing.T) {
 	}
 	s.account.Functions["sluice-sim-tier-data"].Kill()
 	first := s.runs(t)[0].Run
-	if n, err := s.account.Storm(ctx, s.servers.Record()); err != nil || n == 0 {
+	lost := s.redrive(t, "sluice-sim-data")
+	if n, err := s.account.Storm(ctx, s.servers.Record(), lost); err != nil || n == 0 {
 		t.Fatalf("delivering again: %d, %v", n, err)
 	}
 	if err := s.Misbehave(vendorsim.Trouble{Down: "503", For: vendorsim.Duration(6 * time.Second)}); err != nil {
@@ -57,7 +58,6 @@ func TestStack(t *testing.T) {
 	if err != nil || !strings.Contains(string(body), `"queued"`) {
 		t.Fatalf("a window while a run is open: %s, %v", body, err)
 	}
-	s.redrive(t, "sluice-sim-data")
 	s.await(t, first, "closed", 3*time.Minute)
 	dead := s.sluice(t, 0, "dead", "sim", "--run", first)
 	if !strings.Contains(dead, "redrive") {
@@ -157,16 +157,17 @@ func (s *site) other(t *testing.T, known string, longest time.Duration) (id stri
 	return id
 }
 
-// redrive makes SQS give up on one message.
-func (s *site) redrive(t *testing.T, queue string) {
+// redrive makes SQS give up on one message, and returns its task.
+func (s *site) redrive(t *testing.T, queue string) (task string) {
 	t.Helper()
-	s.eventually(t, "a message to give up on", 30*time.Second, func() bool {
-		ok, err := s.account.Redrive(t.Context(), queue)
-		if err != nil {
+	s.eventually(t, "a message to give up on", 90*time.Second, func() bool {
+		var err error
+		if task, err = s.account.Redrive(t.Context(), queue); err != nil {
 			t.Fatal(err)
 		}
-		return ok
+		return task != ""
 	})
+	return task
 }
 
 // complete checks that a run's verdict is complete, and that what was landed is
