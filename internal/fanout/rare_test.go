@@ -2,6 +2,8 @@ package fanout_test
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,18 +13,29 @@ import (
 )
 
 // rare gives a permit every minute, and sends away whoever would wait for longer than 20 s, as the governor does.
-type rare struct{ next time.Time }
+type rare struct {
+	mu   sync.Mutex
+	next time.Time
+}
 
 func (g *rare) Outlook(context.Context, time.Duration) (fanout.Outlook, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	return fanout.Outlook{Hold: fanout.Free, Next: g.next}, nil
 }
 func (g *rare) Take(ctx context.Context) (fanout.Permit, error) {
-	d := time.Until(g.next)
-	if d > 20*time.Second {
+	g.mu.Lock()
+	at := g.next
+	if time.Until(at) > 20*time.Second {
+		g.mu.Unlock()
 		return fanout.Permit{}, fanout.ErrNoPermit
 	}
-	time.Sleep(d)
-	g.next = time.Now().Add(time.Minute)
+	if at.IsZero() {
+		at = time.Now()
+	}
+	g.next = at.Add(time.Minute)
+	g.mu.Unlock()
+	time.Sleep(time.Until(at))
 	return fanout.Permit{Release: func() {}, By: time.Now().Add(time.Second)}, nil
 }
 func (*rare) Throttled(context.Context, time.Time, time.Duration) error        { return nil }
@@ -33,15 +46,15 @@ func (*rare) Stop(context.Context, string) error                               {
 
 type counting struct {
 	fanout.Queue
-	receives, hides *int
+	receives, hides *atomic.Int64
 }
 
 func (q counting) Receive(ctx context.Context, max int, wait, v time.Duration) ([]fanout.Delivery, error) {
-	*q.receives++
+	q.receives.Add(1)
 	return q.Queue.Receive(ctx, max, wait, v)
 }
 func (q counting) Hide(ctx context.Context, hs []fanout.Hide) error {
-	*q.hides++
+	q.hides.Add(1)
 	return q.Queue.Hide(ctx, hs)
 }
 
@@ -59,12 +72,12 @@ func TestRareLimit(t *testing.T) {
 		defer cancel()
 		_, _ = w.Engine(0).Drain(ctx, ctx)
 		e := w.Engine(1)
-		var rec, hides int
+		var rec, hides atomic.Int64
 		e.Queue = counting{e.Queue, &rec, &hides}
 		began := time.Now()
 		rep, err := e.Drain(ctx, ctx)
-		if err != nil || rep.Outcomes[fanout.Done] != 30 || rec > 4*30 || hides > 30 {
-			t.Errorf("%v: %v, %d calls, %d receives, %d hides in %v", err, rep.Outcomes, rep.Calls, rec, hides, time.Since(began))
+		if err != nil || rep.Outcomes[fanout.Done] != 30 || rec.Load() > 4*30 || hides.Load() > 30 {
+			t.Errorf("%v: %v, %d calls, %d receives, %d hides in %v", err, rep.Outcomes, rep.Calls, rec.Load(), hides.Load(), time.Since(began))
 		}
 	})
 }
