@@ -25,10 +25,10 @@ type sandbox struct {
 	server *http.Server
 	next   chan *invocation
 	exited chan struct{}
-	began  time.Time
 
 	first   sync.Once
 	mu      sync.Mutex
+	began   time.Time // exec
 	current *invocation
 }
 
@@ -64,7 +64,9 @@ func start(f *Function) (*sandbox, error) {
 		s.cmd.Stdout, s.cmd.Stderr = out, out
 	}
 	s.cmd.WaitDelay = time.Second
+	s.mu.Lock()
 	s.began = time.Now()
+	s.mu.Unlock()
 	if err := s.cmd.Start(); err != nil {
 		s.server.Close()
 		return nil, fmt.Errorf("starting function %s: %w", f.Name, err)
@@ -107,7 +109,12 @@ func reported(r *http.Request) error {
 }
 
 func (s *sandbox) serveNext(w http.ResponseWriter, r *http.Request) {
-	s.first.Do(func() { s.f.polled(time.Since(s.began)) })
+	s.first.Do(func() {
+		s.mu.Lock()
+		began := s.began
+		s.mu.Unlock()
+		s.f.polled(time.Since(began))
+	})
 	select {
 	case <-r.Context().Done():
 	case inv := <-s.next:
