@@ -131,8 +131,9 @@ func (s *madeSite) killAt(m moment, started <-chan *process) <-chan struct{} {
 		if n++; n != m.n {
 			return awstest.Fault{}
 		}
-		(<-started).Process.Kill()
-		close(killed)
+		p := <-started
+		close(killed) // before its end can be seen
+		p.Process.Kill()
 		return awstest.Fault{Cut: true, After: m.after}
 	})
 	return killed
