@@ -17,8 +17,8 @@ import (
 // and To.
 type SeedEvent struct {
 	At    time.Time `json:"at,omitzero"`   // the window is the day before, in the vendor's zone
-	From  time.Time `json:"from,omitzero"` //
-	To    time.Time `json:"to,omitzero"`   //
+	From  time.Time `json:"from,omitzero"` // the window's first instant
+	To    time.Time `json:"to,omitzero"`   // the instant after its last
 	Again bool      `json:"again"`         // a new run, even if the window has one
 }
 

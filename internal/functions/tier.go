@@ -16,7 +16,7 @@ import (
 // How drains hand over to each other.
 const (
 	leaseLife    = 30 * time.Second       // a lease that is not renewed is free after this
-	renewEvery   = 10 * time.Second       //
+	renewEvery   = 10 * time.Second       // so two renewals may fail
 	standbyFrom  = 75 * time.Second       // before a drain's end: a tick that comes then waits to go on
 	standbyLooks = 500 * time.Millisecond // how often it looks whether its turn has come
 	overlap      = 3 * time.Second        // before its end a drain hands over: permits are booked up to 2 s ahead, and what it leaves of its own is lost
