@@ -16,6 +16,7 @@ import (
 	"github.com/sluicehq/sluice/internal/landing"
 	"github.com/sluicehq/sluice/internal/run"
 	"github.com/sluicehq/sluice/internal/run/runtest"
+	"github.com/sluicehq/sluice/internal/series/seriestest"
 )
 
 // TestMain lets more tests run beside each other than there are processors:
@@ -92,11 +93,11 @@ func TestLedger(t *testing.T) {
 		r, err := v.Runs().Create(t.Context(), newRun("r1", 0, "a"), false)
 		ok(t, err)
 		return v.Ledger(vendor), r.ID, func(ts fanout.Task) fanout.Task {
-			next, ok, err := v.Runs().Reopen(t.Context(), ts.Run, ts.ID)
-			if err != nil || !ok {
-				t.Fatal(ok, err)
+			next, err := v.Runs().Reopen(t.Context(), ts.Run, []string{ts.ID}, run.Note{Tag: "r-test", At: time.Now()})
+			if err != nil || len(next) != 1 {
+				t.Fatal(next, err)
 			}
-			return next
+			return next[0]
 		}
 	})
 }
@@ -132,4 +133,10 @@ func TestGovernorStore(t *testing.T) {
 		}
 		return stacks[t]()
 	})
+}
+
+func TestSeries(t *testing.T) {
+	t.Parallel()
+	s := awstest.Start(t)
+	seriestest.Store(t, s.Open(t, "AKIATEST").Use(s.Make(t, vendor)).Series(), vendor)
 }

@@ -118,11 +118,13 @@ func (l *life) live() {
 	l.step("finish", func(ctx context.Context) error { return runs.Finish(ctx, l.id, l.r.Rev, closed) })
 	l.step("open", func(ctx context.Context) error { return runs.Open(ctx, l.id) })
 	l.step("reopen", func(ctx context.Context) error {
-		next, reopened, err := runs.Reopen(ctx, l.id, l.task("y").ID)
-		if err == nil && !reopened {
+		next, err := runs.Reopen(ctx, l.id, []string{l.task("y").ID}, run.Note{Tag: "r-1", At: time.Now()})
+		if err == nil && len(next) != 1 {
 			err = errors.New("it is not dead")
 		}
-		y = next
+		if err == nil {
+			y = next[0]
+		}
 		return err
 	})
 	l.step("settle", func(ctx context.Context) error { return ledger.Settle(ctx, []fanout.Settlement{l.end(y, fanout.Done)}) })

@@ -122,7 +122,7 @@ func (s *governorStore) keep(ctx context.Context, vendor string, e governor.Entr
 }
 
 // keptEntries is how many of the latest entries are shown.
-const keptEntries = 50
+const keptEntries = 200
 
 // History returns the latest entries of the audit log, oldest first.
 func (s *governorStore) History(ctx context.Context, vendor string) ([]governor.Entry, error) {

@@ -43,8 +43,8 @@ func TestHistory(t *testing.T) {
 	}
 	collide(t, a, b)
 	log := status()
-	if len(log) != 50 {
-		t.Fatalf("%d entries are shown, want the last 50 of 62", len(log))
+	if len(log) != 62 {
+		t.Fatalf("%d entries are shown, want 62", len(log))
 	}
 	seen := map[string]int{}
 	for i, e := range log {

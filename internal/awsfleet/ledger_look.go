@@ -42,7 +42,7 @@ func (l *ledger) Look(ctx context.Context, tasks []fanout.Task) ([]fanout.Standi
 
 // stand is where a task stands by its row, which may be none.
 func (l *ledger) stand(ctx context.Context, t fanout.Task, r row) (fanout.Standing, error) {
-	st := fanout.Standing{Life: r.life(), Outcome: fanout.Outcome(r.str("out"))}
+	st := fanout.Standing{Life: r.life(), Outcome: fanout.Outcome(r.str("out")), Replay: r.str("replay")}
 	next := 0
 	if r.has("l") {
 		last := unpackListed(r, t.Run)
@@ -54,8 +54,12 @@ func (l *ledger) stand(ctx context.Context, t fanout.Task, r row) (fanout.Standi
 		st.Last, next = &last, last.Chunk+1
 	}
 	st.Attempts = r.attempts(st.Life, next)
-	why, err := r.lastReason(st.Life, next)
-	st.Reason = why
+	var err error
+	if st.Outcome == "" {
+		st.Reason, err = r.lastReason(st.Life, next)
+	} else if st.Outcome == fanout.Dead || st.Outcome == fanout.Discarded {
+		st.Reason, err = r.reason()
+	}
 	return st, err
 }
 

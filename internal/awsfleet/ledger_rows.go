@@ -16,7 +16,8 @@ import (
 //
 //	life out fetch object chunk children rows pages at tier   its end, in its life (none: the first)
 //	path                                                      of a task that is done or gone: its keys
-//	task reason                                               of a dead one: all of it, and why
+//	task reason                                               of a dead or discarded one: all of it, and why
+//	replay w                                                  the tag of the replay that began its life; what operators did about it
 //	l {t f o c r p u e s}                                     the first chunk of its list
 //	f h n                                                     failed attempts: as LIFE.CHUNK.FETCH, their reasons, how many in this life
 
@@ -76,7 +77,7 @@ func (r row) ended(run string) (fanout.Settlement, error) {
 		Outcome: fanout.Outcome(r.str("out")), Fetch: r.str("fetch"), Object: r.str("object"), Chunk: r.int("chunk"),
 		Children: r.int("children"), Rows: r.int("rows"), Pages: r.int("pages"), At: time.Unix(0, r.num("at")).UTC(),
 	}
-	if e.Outcome == fanout.Dead {
+	if e.Outcome == fanout.Dead || e.Outcome == fanout.Discarded {
 		task, err := r.task()
 		e.Task = task
 		return e, err
@@ -93,7 +94,7 @@ func (r row) task() (t fanout.Task, err error) {
 	if err := json.Unmarshal([]byte(r.str("task")), &t); err != nil {
 		return t, fmt.Errorf("the ledger's row of task %s cannot be read: %w", r.str("sk"), err)
 	}
-	t.Life = r.life()
+	t.Life, t.Replay = r.life(), r.str("replay")
 	return t, nil
 }
 

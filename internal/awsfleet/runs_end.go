@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
-	"github.com/sluicehq/sluice/internal/fanout"
 	"github.com/sluicehq/sluice/internal/run"
 )
 
@@ -109,39 +108,6 @@ func (s *runs) Open(ctx context.Context, id string) error {
 		}
 		if err := pause(ctx, try); err != nil {
 			return wrap(err, "opening run %s", id)
-		}
-	}
-}
-
-// Reopen implements run.Store.
-func (s *runs) Reopen(ctx context.Context, id, task string) (t fanout.Task, ok bool, err error) {
-	k := taskKey(id, task)
-	for {
-		r, err := s.v.table.get(ctx, k)
-		if err != nil {
-			return t, false, wrap(err, "reopening task %s", task)
-		}
-		out := fanout.Outcome(r.str("out"))
-		if out != "" && out != fanout.Dead || !r.has("task") {
-			return t, false, nil // settled otherwise, unknown, or never dead
-		}
-		if t, err = r.task(); err != nil || out == "" {
-			return t, err == nil, err
-		}
-		_, held, err := s.v.table.update(ctx, k, expr{
-			set:  "SET #life = :next REMOVE #out, #at, #n",
-			only: "#out = :dead AND #life = :life",
-			vals: row{":next": num(t.Life + 1), ":life": num(t.Life), ":dead": str(string(fanout.Dead))},
-		}, types.ReturnValueNone)
-		if err != nil {
-			return t, false, wrap(err, "reopening task %s", task)
-		}
-		if held {
-			t.Life++
-			fewer := tally{}
-			fewer.add(id, t.Tier, string(fanout.Dead), -1)
-			s.v.count(ctx, fewer)
-			return t, true, nil
 		}
 	}
 }

@@ -1,15 +1,11 @@
 package awsfleet
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/sluicehq/sluice/internal/fanout"
 	"github.com/sluicehq/sluice/internal/run"
@@ -44,61 +40,6 @@ func (s *runs) Lists(ctx context.Context, id string, each func(fanout.Listed) er
 	})
 }
 
-// DeadTasks implements run.Store. There may be very many, each with a long
-// reason: their names are put in order first, then they are read in tens.
-func (s *runs) DeadTasks(ctx context.Context, id string, each func(run.DeadTask) error) error {
-	type dead struct {
-		at   int64
-		task string
-	}
-	var all []dead
-	err := s.walk(ctx, id, scan{filter: "#out = :dead", only: "#sk, #at", vals: row{":dead": str(string(fanout.Dead))}}, func(r row) error {
-		all = append(all, dead{r.num("at"), r.str("sk")})
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	slices.SortFunc(all, func(a, b dead) int { return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.task, b.task)) })
-	for some := range slices.Chunk(all, maxKeys) {
-		keys := make([]key, len(some))
-		for i, d := range some {
-			keys[i] = taskKey(id, d.task)
-		}
-		rows, err := s.v.table.getAll(ctx, keys)
-		if err != nil {
-			return err
-		}
-		for _, k := range keys {
-			r := rows[k]
-			if fanout.Outcome(r.str("out")) != fanout.Dead {
-				continue // reopened meanwhile
-			}
-			d, err := deadTask(r)
-			if err != nil {
-				return err
-			}
-			if err := each(d); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func deadTask(r row) (d run.DeadTask, err error) {
-	if d.Task, err = r.task(); err != nil {
-		return d, err
-	}
-	if text := r.str("reason"); text != "" {
-		if err := json.Unmarshal([]byte(text), &d.Reason); err != nil {
-			return d, fmt.Errorf("the ledger's row of task %s cannot be read: %w", d.Task.ID, err)
-		}
-	}
-	d.Attempts, d.At = r.int("n"), time.Unix(0, r.num("at")).UTC()
-	return d, nil
-}
-
 // Counts implements run.Store. What is queued is SQS's rough figure, of all runs.
 func (s *runs) Counts(ctx context.Context, id string) (map[string]run.Count, error) {
 	out, err := s.v.Progress(ctx, id)
@@ -116,7 +57,7 @@ func (s *runs) Counts(ctx context.Context, id string) (map[string]run.Count, err
 		mu.Lock()
 		defer mu.Unlock()
 		c := out[tiers[i]]
-		c.Queued = d.Visible + d.Hidden + d.Delayed
+		c.Queued, c.InHand = d.Visible+d.Hidden+d.Delayed, d.Hidden
 		out[tiers[i]] = c
 		return err
 	})
@@ -142,7 +83,7 @@ func (v *Vendor) Progress(ctx context.Context, id string) (map[string]run.Count,
 	known := len(r.Seeds)
 	for _, tier := range r.Tiers {
 		c := counts[tier]
-		out[tier] = run.Count{Known: known, Done: c.int("done"), Gone: c.int("gone"), Dead: c.int("dead"), Rows: c.int("rows")}
+		out[tier] = run.Count{Known: known, Done: c.int("done"), Gone: c.int("gone"), Dead: c.int("dead"), Discarded: c.int("discarded"), Rows: c.int("rows")}
 		known = c.int("found") - c.int("shared")
 	}
 	return out, nil

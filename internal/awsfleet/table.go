@@ -192,6 +192,7 @@ func (t *table) held(err error) (bool, error) {
 // A scan is a query for the rows of one partition.
 type scan struct {
 	pk, prefix string // of the sort key
+	from, to   string // or sort keys from the one up to and without the other
 	last       bool   // backwards
 	limit      int    // 0: all
 	filter     string // what is sent; attributes are written #name
@@ -205,6 +206,10 @@ func (t *table) query(ctx context.Context, s scan, each func(row) error) error {
 	if s.prefix != "" {
 		where.set += " AND begins_with(#sk, :sk)"
 		where.vals[":sk"] = str(s.prefix)
+	}
+	if s.to != "" {
+		where.set += " AND #sk BETWEEN :from AND :to" // both included: no key is a bound
+		where.vals[":from"], where.vals[":to"] = str(s.from), str(s.to)
 	}
 	for k, v := range s.vals {
 		where.vals[k] = v

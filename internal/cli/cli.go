@@ -206,8 +206,8 @@ func (a *app) root() *cobra.Command {
 	cmd.AddGroup(&cobra.Group{ID: "work", Title: "Reading:"}, &cobra.Group{ID: "look", Title: "Looking:"},
 		&cobra.Group{ID: "steer", Title: "Steering:"}, &cobra.Group{ID: "vendor", Title: "Vendors:"})
 	for id, cmds := range map[string][]*cobra.Command{
-		"work":   {a.runCommand(), a.seedCommand(), a.workerCommand(), a.repairCommand(), a.replayCommand(), a.demoCommand()},
-		"look":   {a.statusCommand(), a.deadCommand(), a.readCommand()},
+		"work":   {a.runCommand(), a.seedCommand(), a.workerCommand(), a.backfillCommand(), a.repairCommand(), a.replayCommand(), a.discardCommand(), a.demoCommand()},
+		"look":   {a.statusCommand(), a.planCommand(), a.deadCommand(), a.readCommand()},
 		"steer":  {a.limitsCommand(), a.pauseCommand(), a.resumeCommand()},
 		"vendor": {a.vendorCommand()},
 	} {

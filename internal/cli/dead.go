@@ -1,10 +1,11 @@
 package cli
 
 import (
+	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,87 +14,60 @@ import (
 	"github.com/sluicehq/sluice/internal/run"
 )
 
-// maxSamples is how many tasks of one cause are named.
-const maxSamples = 3
-
-// deadCause is what dead tasks have in common.
-type deadCause struct {
-	Run     string       `json:"run"`
-	Tier    string       `json:"tier"`
-	Class   fanout.Class `json:"class"`
-	Status  int          `json:"status,omitempty"`
-	Message string       `json:"message"`
-	Excerpt string       `json:"excerpt,omitempty"` // of the first
-	Count   int          `json:"count"`
-	First   time.Time    `json:"first"`
-	Last    time.Time    `json:"last"`
-	Samples []string     `json:"samples"`
-}
-
 // deadTask is one dead task as it is listed.
 type deadTask struct {
 	Run      string        `json:"run"`
 	Task     string        `json:"task"`
 	Name     string        `json:"name"`
+	Tier     string        `json:"tier"`
+	Path     []string      `json:"path"`
+	Life     int           `json:"life"`
+	Replay   string        `json:"replay,omitempty"` // that began this life
+	Cause    string        `json:"cause"`
 	Attempts int           `json:"attempts"`
 	At       time.Time     `json:"at"`
 	Reason   fanout.Reason `json:"reason"`
 }
 
+func listed(d run.DeadTask) deadTask {
+	t := d.Task
+	return deadTask{t.Run, t.ID, run.Name(t), t.Tier, t.Path, t.Life, t.Replay, run.CauseOf(d), d.Attempts, d.At, d.Reason}
+}
+
 const deadLong = `Dead lists the tasks that kept failing, by cause: what the vendor answered, how
-many tasks, since when, some of them by name. They stay until they are replayed.
-What lies below a dead task was not read.`
+many tasks, since when, some of them by name. A cause has a short name that stays
+the same, for --cause. Dead tasks stay until they are replayed or discarded. What
+lies below a dead task was not read.
+
+To look changes nothing: it hides no dead letter from a replay.`
 
 func (a *app) deadCommand() *cobra.Command {
-	var id string
+	var flags letterFlags
 	var each, asJSON bool
 	cmd := &cobra.Command{
 		Use: "dead VENDOR|SPEC [TIER]", Short: "List dead tasks by cause", Long: deadLong,
-		Example: "  sluice dead sim\n  sluice dead sim data --all\n  sluice dead sim --json",
+		Example: "  sluice dead sim\n  sluice dead sim data --all\n  sluice dead sim --json\n  sluice dead show sim 'data 17 / 3'\n  sluice dead export sim > dead.ndjson",
 		Args:    args(1, 2, "VENDOR or SPEC, and perhaps TIER"), ValidArgsFunction: a.completeSpecTier,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return with(a.existing(args...), a.soft, func(h place) error {
-				found, err := deadOf(cmd.Context(), h, args, id)
-				if err != nil {
+				found, err := flags.find(cmd.Context(), h, args)
+				switch {
+				case err != nil:
 					return err
+				case each && asJSON:
+					return a.deadArray(cmd.Context(), found)
+				case each:
+					return a.deadLines(cmd.Context(), found)
 				}
-				return a.showDead(args[0], found, each, asJSON)
+				return a.deadCauses(cmd.Context(), found, asJSON)
 			})
 		},
 	}
-	cmd.Flags().StringVar(&id, "run", "", "only those of this `RUN`")
+	flags.register(a, cmd)
 	cmd.Flags().BoolVar(&each, "all", false, "one by one")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
-	_ = cmd.RegisterFlagCompletionFunc("run", a.completeRunFlag) // the flag is there
+	cmd.AddCommand(a.deadShowCommand(), a.deadExportCommand())
 	return cmd
-}
-
-// deadOf collects the dead tasks of a vendor's runs, or of one, and of a tier.
-func deadOf(ctx context.Context, h place, args []string, id string) ([]run.DeadTask, error) {
-	vendor, _, err := vendorOf(ctx, h, args[0])
-	if err != nil {
-		return nil, err
-	}
-	runs, err := currentRuns(ctx, h, vendor, id)
-	if err != nil {
-		return nil, err
-	}
-	if err := checkTier(runs, vendor, args); err != nil {
-		return nil, err
-	}
-	var found []run.DeadTask
-	for _, r := range runs {
-		err := h.Runs().DeadTasks(ctx, r.ID, func(d run.DeadTask) error {
-			if len(args) < 2 || d.Task.Tier == args[1] {
-				found = append(found, d)
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, fmt.Errorf("reading the dead letters of run %s: %w", r.ID, err)
-		}
-	}
-	return found, nil
 }
 
 // checkTier makes sure that the tier that is asked for exists.
@@ -115,44 +89,53 @@ func checkTier(runs []run.Run, vendor string, args []string) error {
 	return nil
 }
 
-func (a *app) showDead(name string, found []run.DeadTask, each, asJSON bool) error {
-	switch causes := byCause(found); {
-	case asJSON && each:
-		return writeJSON(a.Stdout, oneByOne(found))
-	case asJSON:
-		return writeJSON(a.Stdout, causes)
-	case len(found) == 0:
-		a.print("No task of %s is dead.", name)
-		return nil
-	case each:
-		for _, d := range oneByOne(found) {
-			a.print("%s  %s: %s (run %s, %s)", instantText(d.At), d.Name, reasonText(d.Reason), d.Run, plural(d.Attempts, "failed attempt"))
-		}
-	default:
-		for _, c := range causes {
-			a.printCause(c)
-		}
+// deadCauses lists causes.
+func (a *app) deadCauses(ctx context.Context, found letters, asJSON bool) error {
+	var causes run.Causes
+	if err := found.each(ctx, func(d run.DeadTask) error { causes.Add(d); return nil }); err != nil {
+		return err
 	}
-	a.print("\nOnce more: sluice replay %s%s   (first look: --dry-run; one: --task NAME)", quote(name), a.homeFlag())
+	all := causes.List()
+	if asJSON {
+		return writeJSON(a.Stdout, all)
+	}
+	for _, c := range all {
+		a.printCause(c)
+	}
+	a.deadNext(found.name, len(all))
 	return nil
 }
 
-func (a *app) printCause(c deadCause) {
-	a.print("%s of tier %s in run %s: %s", plural(c.Count, "dead task"), c.Tier, c.Run, reasonText(fanout.Reason{Class: c.Class, Status: c.Status, Message: c.Message}))
+// deadNext says what to type next.
+func (a *app) deadNext(name string, n int) {
+	if n == 0 {
+		a.print("No task of %s is dead.", name)
+		return
+	}
+	a.print("\nOne of them:  sluice dead show %s NAME%s", quote(name), a.homeFlag())
+	a.print("Once more:    sluice replay %s%s   (first look: --dry-run; some: --cause CAUSE, --task NAME)", quote(name), a.homeFlag())
+}
+
+func (a *app) printCause(c run.Cause) {
+	where := "in run " + c.Runs[0]
+	if len(c.Runs) > 1 {
+		where = fmt.Sprintf("in %d runs, the newest %s", len(c.Runs), c.Runs[0])
+	}
+	a.print("%s  %s of tier %s %s: %s", c.Name, plural(c.Count, "dead task"), c.Tier, where, reasonText(fanout.Reason{Class: c.Class, Status: c.Status, Message: c.Message}))
 	if c.Excerpt != "" {
-		a.print("  answered  %s", clip(c.Excerpt, 200))
+		a.print("        answered  %s", clip(c.Excerpt, 200))
 	}
 	if c.First.Equal(c.Last) {
-		a.print("  seen      %s", instantText(c.First))
+		a.print("        seen      %s", instantText(c.First))
 	} else {
-		a.print("  seen      %s to %s", instantText(c.First), instantText(c.Last))
+		a.print("        seen      %s to %s", instantText(c.First), instantText(c.Last))
 	}
 	for i, s := range c.Samples {
 		label := ""
 		if i == 0 {
 			label = "such as"
 		}
-		a.print("  %-8s  %s", label, s)
+		a.print("        %-8s  %s", label, s)
 	}
 }
 
@@ -165,35 +148,81 @@ func reasonText(r fanout.Reason) string {
 	return s + ": " + r.Message
 }
 
-func byCause(found []run.DeadTask) []deadCause {
-	out := []deadCause{}
-	at := map[string]int{}
-	for _, d := range found {
-		r := d.Reason
-		key := strings.Join([]string{d.Task.Run, d.Task.Tier, string(r.Class), fmt.Sprint(r.Status), r.Message}, "\x00")
-		i, known := at[key]
-		if !known {
-			i = len(out)
-			at[key] = i
-			out = append(out, deadCause{Run: d.Task.Run, Tier: d.Task.Tier, Class: r.Class, Status: r.Status, Message: r.Message, Excerpt: r.Excerpt, First: d.At})
-		}
-		c := &out[i]
-		c.Count++
-		c.Last = d.At
-		if len(c.Samples) < maxSamples {
-			c.Samples = append(c.Samples, run.Name(d.Task))
-		}
+// deadLines lists tasks one by one, as they come.
+func (a *app) deadLines(ctx context.Context, found letters) error {
+	n := 0
+	err := found.each(ctx, func(d run.DeadTask) error {
+		n++
+		a.print("%s  %s  %s: %s (run %s, %s)", instantText(d.At), run.CauseOf(d), run.Name(d.Task), reasonText(d.Reason), d.Task.Run, plural(d.Attempts, "failed attempt"))
+		return nil
+	})
+	if err == nil {
+		a.deadNext(found.name, n)
 	}
-	slices.SortStableFunc(out, func(a, b deadCause) int { return b.Count - a.Count })
-	return out
+	return err
 }
 
-func oneByOne(found []run.DeadTask) []deadTask {
-	out := []deadTask{}
-	for _, d := range found {
-		out = append(out, deadTask{d.Task.Run, d.Task.ID, run.Name(d.Task), d.Attempts, d.At, d.Reason})
+// deadArray is deadLines as one JSON document, written as they come.
+func (a *app) deadArray(ctx context.Context, found letters) error {
+	out := bufio.NewWriter(a.Stdout)
+	sep := "[\n"
+	err := found.each(ctx, func(d run.DeadTask) error {
+		doc, err := json.MarshalIndent(listed(d), "  ", "  ")
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(out, "%s  %s", sep, doc)
+		sep = ",\n"
+		return err
+	})
+	if err != nil {
+		return err
 	}
-	return out
+	if sep == "[\n" {
+		fmt.Fprint(out, "[]\n")
+	} else {
+		fmt.Fprint(out, "\n]\n")
+	}
+	return out.Flush()
+}
+
+func (a *app) deadExportCommand() *cobra.Command {
+	var flags letterFlags
+	cmd := &cobra.Command{
+		Use: "export VENDOR|SPEC [TIER]", Short: "Write dead tasks, one JSON document a line",
+		Long:    "Export writes every dead task with its reason as one line of JSON, as they come, in\nno order.",
+		Example: "  sluice dead export sim > dead.ndjson\n  sluice dead export sim data --status 5xx",
+		Args:    args(1, 2, "VENDOR or SPEC, and perhaps TIER"), ValidArgsFunction: a.completeSpecTier,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return with(a.existing(args...), a.soft, func(h place) error {
+				found, err := flags.find(cmd.Context(), h, args)
+				if err != nil {
+					return err
+				}
+				return a.exportDead(cmd.Context(), found)
+			})
+		},
+	}
+	flags.register(a, cmd)
+	return cmd
+}
+
+func (a *app) exportDead(ctx context.Context, found letters) error {
+	out := bufio.NewWriterSize(a.Stdout, 64<<10)
+	enc := json.NewEncoder(out)
+	enc.SetEscapeHTML(false)
+	n := 0
+	err := found.each(ctx, func(d run.DeadTask) error {
+		n++
+		return enc.Encode(listed(d))
+	})
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		a.say("no task of %s is dead", found.name)
+	}
+	return out.Flush()
 }
 
 // completeRunFlag completes a flag that takes a run's ID.

@@ -2,9 +2,9 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"strconv"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,38 +17,71 @@ import (
 
 // limitStatus is one limit as people read it.
 type limitStatus struct {
-	Limit    string  `json:"limit"`
-	Spec     string  `json:"spec"`
-	Override string  `json:"override,omitempty"`
-	Now      string  `json:"now"`
-	Share    float64 `json:"share"` // of the rate that can be used, 0 to 1
+	Limit    string             `json:"limit"`
+	Spec     string             `json:"spec"`
+	Override string             `json:"override,omitempty"`
+	Headers  string             `json:"headers,omitempty"` // what the vendor's headers have lowered it to
+	Ease     float64            `json:"ease"`              // the part that brakes have left; 1: all
+	Now      string             `json:"now"`
+	Rate     float64            `json:"calls_per_second,omitempty"` // that can be used now
+	Share    float64            `json:"share"`                      // of the rate that can be used, 0 to 1
+	Binds    bool               `json:"binds"`
+	Used     map[string]float64 `json:"used,omitempty"`         // share of it, by span
+	Lost     map[string]float64 `json:"lost_seconds,omitempty"` // task time that waited for it, by span
 }
 
-const limitsLong = `Limits shows what a vendor allows according to its spec, what an operator has
-changed, what holds now, which share of it can be used, and the last changes. A
-share under 100 % is what has to be kept apart from late arrivals.`
+// limitsDoc is all there is to say about a vendor's limits.
+type limitsDoc struct {
+	Vendor  string            `json:"vendor"`
+	State   string            `json:"state"`
+	Limits  []limitStatus     `json:"limits"`
+	Budget  string            `json:"budget,omitempty"`
+	Calls   map[string]int    `json:"calls"` // by span
+	Lost    map[string]string `json:"where_time_went,omitempty"`
+	Said    map[string]string `json:"vendor_said,omitempty"`
+	SaidAt  time.Time         `json:"vendor_said_at,omitzero"`
+	Workers int               `json:"processes"`
+	Changes []governor.Entry  `json:"changes"`
+}
+
+// spans are the times over which use is told.
+var spans = []struct {
+	name string
+	d    time.Duration
+}{{"minute", time.Minute}, {"10 minutes", 10 * time.Minute}, {"hour", time.Hour}}
+
+// shownChanges is how many of the latest changes are shown unless all are asked
+// for.
+const shownChanges = 15
+
+const limitsLong = `Limits shows every limit of a vendor: what the spec says, what an operator has
+changed, what the vendor's headers or a brake have lowered, what holds now and
+which one binds; how much of it was used in the last minute, 10 minutes and hour
+(a slice of ten seconds shows when it has ended), and how much task time waited
+for it; what the vendor last said in its headers; and who changed what.`
 
 func (a *app) limitsCommand() *cobra.Command {
-	var asJSON bool
+	var asJSON, all bool
 	cmd := &cobra.Command{
-		Use: "limits VENDOR|SPEC", Short: "Show a vendor's limits, and who changed what", Long: limitsLong,
+		Use: "limits VENDOR|SPEC", Short: "Show a vendor's limits, their use, and who changed what", Long: limitsLong,
 		Example: "  sluice limits sim\n  sluice limits set sim calls --rate 300/m --for 2h --why \"their release night\"",
 		Args:    args(1, 1, "VENDOR or SPEC"), ValidArgsFunction: a.completeSpec,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.governed(args[0], a.existing(args[0]), func(h place, plan *vendorapi.Plan) error {
-				rep, err := reportOf(cmd.Context(), h, plan)
+				doc, err := a.limitsDoc(cmd.Context(), h, plan)
 				if err != nil {
 					return err
 				}
 				if asJSON {
-					return writeJSON(a.Stdout, limitsOf(rep))
+					return writeJSON(a.Stdout, doc)
 				}
-				a.printLimits(plan.Name, rep)
+				a.printLimits(doc, all)
 				return nil
 			})
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "as JSON")
+	cmd.Flags().BoolVar(&all, "all", false, fmt.Sprintf("all changes, not only the last %d", shownChanges))
 	cmd.AddCommand(a.limitsSetCommand())
 	return cmd
 }
@@ -66,23 +99,99 @@ func (a *app) governed(name string, open func(context.Context) (place, error), d
 	return with(open, a.soft, func(h place) error { return do(h, plan) })
 }
 
-// reportOf is what the governor holds of a vendor.
-func reportOf(ctx context.Context, h place, plan *vendorapi.Plan) (governor.Report, error) {
-	f, err := fleet.New(plan, h, fleet.Options{})
+func (a *app) limitsDoc(ctx context.Context, h place, plan *vendorapi.Plan) (limitsDoc, error) {
+	f, err := fleet.New(plan, h, h.Options())
 	if err != nil {
-		return governor.Report{}, err
+		return limitsDoc{}, err
 	}
-	return f.GovernorStatus(ctx)
+	rep, err := f.GovernorStatus(ctx)
+	if err != nil {
+		return limitsDoc{}, err
+	}
+	doc := limitsDoc{
+		Vendor: plan.Name, State: holdText(rep), Limits: limitsOf(rep), Calls: map[string]int{}, Lost: map[string]string{},
+		Workers: len(rep.Members), Changes: rep.Log,
+	}
+	if rep.Budget != nil {
+		doc.Budget = budgetText(rep.Budget)
+	}
+	rates := map[string]float64{}
+	var times []time.Duration
+	for _, l := range rep.Limits {
+		if l.Rate > 0 {
+			rates[l.Spec.Name] = l.Rate
+		}
+	}
+	for _, s := range spans {
+		times = append(times, s.d)
+	}
+	uses, err := f.Uses(ctx, rates, times...)
+	if err != nil {
+		return limitsDoc{}, err
+	}
+	doc.Said, doc.SaidAt = uses.Said, uses.SaidAt
+	for i, u := range uses.Spans {
+		doc.used(spans[i].name, u)
+	}
+	return doc, nil
+}
+
+// used notes a span's use with each limit.
+func (d *limitsDoc) used(span string, u fleet.Use) {
+	d.Calls[span] = u.Calls
+	if len(u.Lost) > 0 {
+		d.Lost[span] = partsOf(u.Lost)
+	}
+	for i := range d.Limits {
+		l := &d.Limits[i]
+		if l.Used == nil {
+			l.Used, l.Lost = map[string]float64{}, map[string]float64{}
+		}
+		if share, ok := u.Share[l.Limit]; ok {
+			l.Used[span] = share
+		}
+		if lost := u.Lost["limit "+l.Limit] + u.Lost["in flight "+l.Limit]; lost > 0 {
+			l.Lost[span] = lost.Seconds()
+		}
+	}
+}
+
+// partsOf are times as parts of their sum, the largest first.
+func partsOf(lost map[string]time.Duration) string {
+	of, sum := map[string]float64{}, time.Duration(0)
+	for what, d := range lost {
+		of[what] = d.Seconds()
+		sum += d
+	}
+	names := slices.SortedFunc(maps.Keys(of), func(x, y string) int { return int(1e3 * (of[y] - of[x])) })
+	var parts []string
+	for _, what := range names {
+		if share := 100 * of[what] / max(sum.Seconds(), 1e-9); share >= 0.5 {
+			parts = append(parts, fmt.Sprintf("%.0f %% %s", share, what))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+func budgetText(b *governor.Budget) string {
+	s := b.String()
+	if b.Calls > 0 {
+		s += fmt.Sprintf(", %s used", number(int(b.Used)))
+	}
+	return s
 }
 
 func limitsOf(rep governor.Report) (out []limitStatus) {
 	for _, l := range rep.Limits {
-		s := limitStatus{Limit: l.Spec.Name, Spec: limitText(l.Spec), Now: limitText(l.Now), Share: l.Share}
+		s := limitStatus{Limit: l.Spec.Name, Spec: limitText(l.Spec), Now: limitText(l.Now), Share: l.Share, Ease: l.Ease, Rate: l.Rate, Binds: l.Binds}
 		if l.Override.String() != "" {
 			s.Override = l.Override.String()
 			if !l.Override.Until.IsZero() {
 				s.Override += " until " + instantText(l.Override.Until)
 			}
+		}
+		if l.Lowered.Count > 0 {
+			s.Headers = fmt.Sprintf("%d per %s until %s", l.Lowered.Count, per(l.Lowered.Per), instantText(l.Lowered.Until))
 		}
 		out = append(out, s)
 	}
@@ -120,112 +229,100 @@ func per(d time.Duration) string {
 	return d.String()
 }
 
+// limitTable shows what holds now; columns that say nothing are left out.
 func limitTable(limits []limitStatus) *table {
-	t := newTable("limit", "spec", "override", "now", ">share")
+	headers, eased := false, false
 	for _, l := range limits {
-		o := l.Override
-		if o == "" {
-			o = "none"
+		headers, eased = headers || l.Headers != "", eased || l.Ease < 1
+	}
+	heads := []string{"limit", "spec", "override"}
+	if headers {
+		heads = append(heads, "by its headers")
+	}
+	if eased {
+		heads = append(heads, "after a brake")
+	}
+	t := newTable(append(heads, "now", ">calls", "")...)
+	for _, l := range limits {
+		row := []any{l.Limit, l.Spec, orNone(l.Override)}
+		if headers {
+			row = append(row, orNone(l.Headers))
 		}
-		t.add(l.Limit, l.Spec, o, l.Now, fmt.Sprintf("%.1f %%", 100*l.Share))
+		if eased {
+			row = append(row, fmt.Sprintf("%.0f %%", 100*l.Ease))
+		}
+		calls, binds := "-", ""
+		if l.Rate > 0 {
+			calls = rate(l.Rate)
+		}
+		if l.Binds && len(limits) > 1 {
+			binds = "binds"
+		}
+		t.add(append(row, l.Now, calls, binds)...)
 	}
 	return t
 }
 
-func (a *app) printLimits(vendor string, rep governor.Report) {
-	a.print("Vendor %s: %s", vendor, holdText(rep))
-	limitTable(limitsOf(rep)).write(a.Stdout, "  ")
-	if len(rep.Log) == 0 {
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
+}
+
+func (a *app) printLimits(doc limitsDoc, all bool) {
+	a.print("Vendor %s: %s", doc.Vendor, doc.State)
+	limitTable(doc.Limits).write(a.Stdout, "  ")
+	if doc.Budget != "" {
+		a.print("\nBudget: %s", doc.Budget)
+	}
+	a.print("\nUsed in the last")
+	heads := []string{"", ">calls"}
+	for _, l := range doc.Limits {
+		heads = append(heads, ">of "+l.Limit)
+	}
+	t := newTable(append(heads, "where the time of tasks in hand went")...)
+	for _, s := range spans {
+		row := []any{s.name, doc.Calls[s.name]}
+		for _, l := range doc.Limits {
+			share := "-"
+			if v, ok := l.Used[s.name]; ok {
+				share = fmt.Sprintf("%.1f %%", 100*v)
+			}
+			row = append(row, share)
+		}
+		t.add(append(row, doc.Lost[s.name])...)
+	}
+	t.write(a.Stdout, "  ")
+	if len(doc.Said) > 0 {
+		a.print("\nThe vendor's headers said, %s:", instantText(doc.SaidAt))
+		for _, name := range slices.Sorted(maps.Keys(doc.Said)) {
+			a.print("  %s: %s", name, doc.Said[name])
+		}
+	}
+	a.printChanges(doc.Changes, all)
+}
+
+func (a *app) printChanges(log []governor.Entry, all bool) {
+	if len(log) == 0 {
 		return
 	}
-	a.print("\nChanges, oldest first:")
+	hidden := 0
+	if !all && len(log) > shownChanges {
+		hidden = len(log) - shownChanges
+		log = log[hidden:]
+	}
+	if len(log) > 1 {
+		a.print("\nChanges, oldest first:")
+	} else {
+		a.print("\nThe change:")
+	}
 	t := newTable("when", "what", "from", "to", "by", "why")
-	for _, e := range rep.Log {
+	for _, e := range log {
 		t.add(instantText(e.At), e.What, e.Old, e.New, e.By, e.Why)
 	}
 	t.write(a.Stdout, "  ")
-}
-
-const limitsSetLong = `Set changes one limit for everybody who works on the vendor, at once: within a
-fifth of a second on one machine. What is not said stays as the spec has it. More
-than the spec allows takes --over-spec. --as-spec takes a change back.`
-
-func (a *app) limitsSetCommand() *cobra.Command {
-	var c governor.Change
-	var rateText, why string
-	var over, back bool
-	cmd := &cobra.Command{
-		Use: "set VENDOR|SPEC LIMIT", Short: "Change a limit for the whole fleet", Long: limitsSetLong,
-		Example: "  sluice limits set sim calls --rate 300/m --for 2h --why \"their release night\"\n  sluice limits set sim calls --as-spec",
-		Args:    args(2, 2, "VENDOR and LIMIT"), ValidArgsFunction: a.completeSpecLimit,
-		RunE: func(cmd *cobra.Command, args []string) (err error) {
-			if rateText != "" {
-				if c.Count, c.Per, err = parseRate(rateText); err != nil {
-					return err
-				}
-			}
-			changes := c.Count > 0 || c.Burst > 0 || c.InFlight > 0
-			if changes == back {
-				return errors.New("what is to change? Give --rate, --burst or --in-flight, or --as-spec alone")
-			}
-			c.Limit = args[1]
-			return a.governed(args[0], a.opened(args[0]), func(h place, plan *vendorapi.Plan) error {
-				return a.setLimit(cmd.Context(), h, plan, c, over, governor.Note{By: a.operator(), Why: why})
-			})
-		},
+	if hidden > 0 {
+		a.print("  %s not shown (--all shows them)", plural(hidden, "earlier change"))
 	}
-	f := cmd.Flags()
-	f.StringVar(&rateText, "rate", "", "calls per time, as `N/UNIT`: 5/s, 300/m, 1000/h, 10/5s")
-	f.IntVar(&c.Burst, "burst", 0, "calls at once, for a bucket")
-	f.IntVar(&c.InFlight, "in-flight", 0, "calls under way at once")
-	f.DurationVar(&c.For, "for", 0, "how long it holds, as 2h or 30m (default: until it is taken back)")
-	f.StringVar(&why, "why", "", "why, for whoever reads the changes")
-	f.BoolVar(&over, "over-spec", false, "allow more than the spec says")
-	f.BoolVar(&back, "as-spec", false, "take an earlier change back")
-	return cmd
-}
-
-func (a *app) setLimit(ctx context.Context, h place, plan *vendorapi.Plan, c governor.Change, over bool, n governor.Note) error {
-	f, err := fleet.New(plan, h, fleet.Options{})
-	if err != nil {
-		return err
-	}
-	limits, _ := f.Limits()
-	var names []string
-	for _, l := range limits {
-		names = append(names, l.Name)
-		if l.Name != c.Limit {
-			continue
-		}
-		if over {
-			l = governor.Limit{}
-		}
-		err := governor.SetLimit(ctx, h.Governor(), plan.Name, c, l, n)
-		if errors.Is(err, governor.ErrAboveCeiling) {
-			return fmt.Errorf("%w: say --over-spec if the vendor really allows it", err)
-		} else if err != nil {
-			return err
-		}
-		rep, err := f.GovernorStatus(ctx)
-		if err != nil {
-			return err
-		}
-		a.printLimits(plan.Name, rep)
-		return nil
-	}
-	return fmt.Errorf("vendor %s has no limit %q: its limits are %s", plan.Name, c.Limit, list(names))
-}
-
-// parseRate reads N/UNIT.
-func parseRate(s string) (count int, each time.Duration, err error) {
-	n, unit, ok := strings.Cut(s, "/")
-	count, convErr := strconv.Atoi(n)
-	if unit != "" && (unit[0] < '0' || unit[0] > '9') {
-		unit = "1" + unit
-	}
-	each, durErr := time.ParseDuration(unit)
-	if !ok || convErr != nil || durErr != nil || count <= 0 || each <= 0 {
-		return 0, 0, fmt.Errorf("%q is no rate: write 5/s, 300/m, 1000/h or 10/5s", s)
-	}
-	return count, each, nil
 }

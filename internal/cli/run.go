@@ -14,6 +14,7 @@ import (
 	"github.com/sluicehq/sluice/internal/fleet"
 	"github.com/sluicehq/sluice/internal/governor"
 	"github.com/sluicehq/sluice/internal/run"
+	"github.com/sluicehq/sluice/internal/vendorapi"
 )
 
 const runLong = `Run reads everything that a vendor has for one window of time: by default
@@ -42,12 +43,16 @@ type runFlags struct {
 	settings   settings
 	again      bool
 	noProgress bool
+	maxCalls   int
+	stopAt     string
 }
 
 func (r *runFlags) register(cmd *cobra.Command) {
 	r.window.flags(cmd)
 	r.settings.flag(cmd)
 	cmd.Flags().BoolVar(&r.again, "again", false, "start a new run of the window, even if there is one")
+	cmd.Flags().IntVar(&r.maxCalls, "max-calls", 0, "stop softly after this many `CALLS` of the run, in the place of the spec's budget")
+	cmd.Flags().StringVar(&r.stopAt, "stop-at", "", "stop softly at the next `HH:MM` in the vendor's zone, in the place of the spec's budget")
 }
 
 // origin is what the run is seeded with; a spec's path is made good for any
@@ -99,6 +104,34 @@ func (a *app) withJob(flags runFlags, do func(*job, fanout.Window) error) error 
 	})
 }
 
+// budget is the one that was asked for; nil: none was.
+func (r *runFlags) budget() (*vendorapi.Budget, error) {
+	if r.maxCalls == 0 && r.stopAt == "" {
+		return nil, nil
+	}
+	if r.maxCalls < 0 {
+		return nil, fmt.Errorf("--max-calls %d: it is a number of calls above zero", r.maxCalls)
+	}
+	b := &vendorapi.Budget{Calls: r.maxCalls, Until: -1}
+	if r.stopAt != "" {
+		at, err := vendorapi.ClockTime(r.stopAt)
+		if err != nil {
+			return nil, fmt.Errorf("--stop-at %q: it is a time of day such as 06:00", r.stopAt)
+		}
+		b.Until = at
+	}
+	return b, nil
+}
+
+// seedRun starts or resumes the run of a window, within what it may call.
+func (j *job) seedRun(w fanout.Window) (run.Run, error) {
+	budget, err := j.flags.budget()
+	if err != nil {
+		return run.Run{}, err
+	}
+	return j.fleet.Seed(j.soft, w, j.flags.again, budget, j.operator())
+}
+
 // job is one run being worked in this process.
 type job struct {
 	*app
@@ -123,7 +156,7 @@ func (j *job) do(w fanout.Window) error {
 	if err != nil {
 		return err
 	}
-	r, err = j.fleet.Runs.Seed(j.soft, w, again)
+	r, err = j.seedRun(w)
 	if err != nil {
 		return errors.Join(err, workers.Close())
 	}

@@ -23,7 +23,7 @@ func (a *app) seedCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			flags.spec = args[0]
 			return a.withJob(flags, func(j *job, w fanout.Window) error {
-				r, err := j.fleet.Runs.Seed(a.soft, w, flags.again)
+				r, err := j.seedRun(w)
 				if err != nil {
 					return err
 				}

@@ -49,20 +49,37 @@ func (a *app) printVerdict(r run.Run, v run.Verdict) {
 	}
 	a.print("Run %s of vendor %s, %s: %s.\n", r.ID, r.Vendor, windowText(r.Window), state)
 	a.print("  %s\n", v.Sum())
-	t := newTable("tier", ">known", ">done", ">gone", ">dead", ">missing", ">rows")
-	for _, s := range v.Tiers {
-		t.add(s.Tier, s.Known, s.Done, s.Gone, s.Dead, s.Missing, s.Rows)
-	}
-	t.write(a.Stdout, "  ")
+	tierTable(v).write(a.Stdout, "  ")
 	a.print("")
 	for _, p := range v.Problems {
 		a.print("Problem: %s. Correct the spec, then read the window anew with --again.", p)
+	}
+	if v.Discarded > 0 {
+		a.print("Discarded by an operator (why: sluice dead show %s NAME%s; nothing below them was read):", r.Vendor, a.homeFlag())
+		a.names(v.DiscardedNames, v.Discarded)
+		a.print("")
 	}
 	if v.Gone > 0 {
 		a.print("Gone at the vendor (it answered 404 or 410; nothing below them was read):")
 		a.names(v.GoneNames, v.Gone)
 		a.print("")
 	}
+}
+
+// tierTable has a column for what was discarded only if something was.
+func tierTable(v run.Verdict) *table {
+	if v.Discarded == 0 {
+		t := newTable("tier", ">known", ">done", ">gone", ">dead", ">missing", ">rows")
+		for _, s := range v.Tiers {
+			t.add(s.Tier, s.Known, s.Done, s.Gone, s.Dead, s.Missing, s.Rows)
+		}
+		return t
+	}
+	t := newTable("tier", ">known", ">done", ">gone", ">dead", ">discarded", ">missing", ">rows")
+	for _, s := range v.Tiers {
+		t.add(s.Tier, s.Known, s.Done, s.Gone, s.Dead, s.Discarded, s.Missing, s.Rows)
+	}
+	return t
 }
 
 // specFlag names the spec to read by, if the vendor's name does not.

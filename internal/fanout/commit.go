@@ -174,7 +174,9 @@ func (c *committer) sendDead(ctx context.Context, items []item) error {
 	var dead []Task
 	for _, it := range items {
 		if it.end != nil && it.end.Outcome == Dead {
-			dead = append(dead, it.del.Task)
+			t := it.del.Task
+			t.Dead = true
+			dead = append(dead, t)
 		}
 	}
 	if len(dead) == 0 {

@@ -232,6 +232,9 @@ func (d *drain) dispatch(batch []Delivery, asked time.Time) {
 		return
 	}
 	stands, err := d.Ledger.Look(d.hard, tasks)
+	if err == nil {
+		err = d.redriven(batch, stands)
+	}
 	if err != nil {
 		for _, del := range batch {
 			d.giveBack(del, time.Second, Returned)

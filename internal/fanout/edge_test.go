@@ -111,7 +111,7 @@ func TestDeadInTheMiddle(t *testing.T) {
 			t.Fatalf("ended %+v with chunks %+v, want it dead after one chunk of one page", end, rows)
 		}
 		well.Store(true)
-		if err := w.Queues[1].Send(t.Context(), []fanout.Task{w.Ledger.Reopen(leaf)}); err != nil {
+		if err := w.Queues[1].Send(t.Context(), []fanout.Task{w.Ledger.Replay(leaf)}); err != nil {
 			t.Fatal(err)
 		}
 		w.Work(t.Context(), time.Hour)

@@ -103,12 +103,30 @@ func (f *fetch) call(ctx context.Context) (sent time.Time, p Page, err error) {
 		d.meter.update(func(r *Report) { r.TooLate++ })
 		return sent, p, err
 	}
+	took := time.Since(sent)
 	d.meter.update(func(r *Report) {
 		r.Calls++
 		r.Permits += sent.Sub(asked)
-		r.Vendor += time.Since(sent)
+		r.Vendor += took
+		r.Took.Add(took)
 	})
+	d.said(ctx, p, err)
 	return sent, p, err
+}
+
+// said tells the governor what an answer's headers say about limits, if it
+// wants to know. The call counts whatever becomes of that: it is said again.
+func (d *drain) said(ctx context.Context, p Page, err error) {
+	limits := p.Limits
+	var ce *CallError
+	if errors.As(err, &ce) {
+		limits = ce.Limits
+	}
+	if g, ok := d.Governor.(interface {
+		Said(context.Context, map[string]int) error
+	}); ok && len(limits) > 0 {
+		_ = g.Said(ctx, limits)
+	}
 }
 
 // take lands a page and notes what it found.

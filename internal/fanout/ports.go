@@ -99,15 +99,21 @@ type Ledger interface {
 	// Settle ends tasks, once per life. It is refused in silence for a task that
 	// is settled already or that has been reopened in a later life.
 	Settle(ctx context.Context, ends []Settlement) error
+
+	// Reopen begins the next life of tasks that are dead in the life given, with
+	// the tag Redrive, and returns those that are open in a life begun so, in no
+	// order. The others, settled or replayed otherwise meanwhile, are left out.
+	Reopen(ctx context.Context, tasks []Task) ([]Task, error)
 }
 
 // A Standing is where a task stands.
 type Standing struct {
 	RunOpen  bool    // false: the run is closed or unknown; its tasks are not worked
 	Life     int     // the task's current life
+	Replay   string  // the tag of the replay that began it; empty in the first
 	Outcome  Outcome // how this life was settled; empty while open
 	Attempts int     // failed attempts in this life since the last recorded chunk
-	Reason   *Reason // of the last of them
+	Reason   *Reason // of the last of them; why a dead or discarded task is dead
 	Last     *Listed // the last recorded chunk of its list
 }
 

@@ -20,6 +20,7 @@ type Report struct {
 	Objects  int           // landing objects
 	Permits  time.Duration // summed over tasks: waiting for a permit
 	Vendor   time.Duration // summed over tasks: waiting for the vendor
+	Took     Latencies     // calls by how long the vendor took
 
 	// Where the time went in which any task was in hand: a task waited for a
 	// permit; else a call was under way; else it was ours. They overlap nothing.
@@ -54,7 +55,7 @@ func (m *Meter) Report() Report {
 	defer m.mu.Unlock()
 	m.spend()
 	r := m.r
-	r.Outcomes, r.Failed = maps.Clone(r.Outcomes), maps.Clone(r.Failed)
+	r.Outcomes, r.Failed, r.Took = maps.Clone(r.Outcomes), maps.Clone(r.Failed), maps.Clone(r.Took)
 	return r
 }
 
@@ -68,9 +69,7 @@ func (m *Meter) Now() (inHand int, hold Outlook, trouble string) {
 func (m *Meter) update(f func(r *Report)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.r.Outcomes == nil {
-		m.r.Outcomes, m.r.Failed = map[Outcome]int{}, map[Class]int{}
-	}
+	m.r.init()
 	f(&m.r)
 }
 
@@ -113,11 +112,15 @@ func (m *Meter) setTrouble(with int, s string) {
 	m.trouble[with] = s
 }
 
+func (r *Report) init() {
+	if r.Outcomes == nil {
+		r.Outcomes, r.Failed, r.Took = map[Outcome]int{}, map[Class]int{}, Latencies{}
+	}
+}
+
 // Add adds what another report counts.
 func (r *Report) Add(o Report) {
-	if r.Outcomes == nil {
-		r.Outcomes, r.Failed = map[Outcome]int{}, map[Class]int{}
-	}
+	r.init()
 	for k, n := range o.Outcomes {
 		r.Outcomes[k] += n
 	}
@@ -133,6 +136,7 @@ func (r *Report) Add(o Report) {
 	r.Objects += o.Objects
 	r.Permits += o.Permits
 	r.Vendor += o.Vendor
+	r.Took.Merge(o.Took)
 	r.Limited += o.Limited
 	r.Called += o.Called
 	r.Ours += o.Ours

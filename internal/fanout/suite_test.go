@@ -19,7 +19,7 @@ func TestModelLedger(t *testing.T) {
 	fanouttest.TestLedger(t, fanouttest.Settings{Virtual: true}, func(*testing.T) (fanout.Ledger, string, func(fanout.Task) fanout.Task) {
 		l := fanouttest.NewLedger()
 		l.Closed["other-run"] = true
-		return l, "r1", l.Reopen
+		return l, "r1", l.Replay
 	})
 }
 

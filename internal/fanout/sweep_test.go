@@ -310,7 +310,7 @@ func TestReplayAgainstALateWorker(t *testing.T) {
 		if end := w.Ledger.Ends()[leaf.ID]; end.Outcome != fanout.Dead {
 			t.Fatalf("ended %q, want dead", end.Outcome)
 		}
-		again := w.Ledger.Reopen(leaf)
+		again := w.Ledger.Replay(leaf)
 		close(slow)
 		late.Wait() // settles its life 1, in vain
 		if _, ended := w.Ledger.Ends()[leaf.ID]; ended {
@@ -427,7 +427,7 @@ func TestTheFirstListCounts(t *testing.T) {
 // open. They cost no call and are removed.
 func TestMessagesThatAreNotWorked(t *testing.T) {
 	for name, prepare := range map[string]func(w *fanouttest.World){
-		"of an earlier life":        func(w *fanouttest.World) { w.Ledger.Reopen(w.Root()) },
+		"of an earlier life":        func(w *fanouttest.World) { w.Ledger.Replay(w.Root()) },
 		"of a run that is not open": func(w *fanouttest.World) { w.Ledger.Closed["r1"] = true },
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -35,7 +35,13 @@ type Task struct {
 	Life   int    `json:"life"` // 1, and one more for each replay
 	Window Window `json:"window"`
 	Node
+	Replay string `json:"replay,omitempty"` // the tag of the replay that began this life; empty in the first
+	Dead   bool   `json:"dead,omitempty"`   // this message is no work, but the token of a dead letter
 }
+
+// Redrive is the tag of a life that began because somebody moved the token of a
+// dead letter back to its queue, past Sluice.
+const Redrive = "redrive"
 
 // TaskID derives a task's ID from what makes it the task it is, so that
 // sending it twice is harmless. It is 26 characters of lower-case base32: 130
@@ -70,6 +76,7 @@ const (
 	Done      Outcome = "done"      // settled: fetched, landed, children sent
 	Gone      Outcome = "gone"      // settled: the vendor no longer has it
 	Dead      Outcome = "dead"      // settled: kept failing; a dead letter with its reason
+	Discarded Outcome = "discarded" // settled: dead, and an operator has decided to leave it so
 	Duplicate Outcome = "duplicate" // an earlier delivery had settled it
 	Retried   Outcome = "retried"   // failed, counted, and hidden until its next attempt
 	Returned  Outcome = "returned"  // given back unharmed: no attempt is counted
@@ -77,4 +84,4 @@ const (
 )
 
 // Settled tells whether o ends the task, not only the delivery.
-func (o Outcome) Settled() bool { return o == Done || o == Gone || o == Dead }
+func (o Outcome) Settled() bool { return o == Done || o == Gone || o == Dead || o == Discarded }

@@ -25,6 +25,12 @@ type Page struct {
 	Rejects  int    // items left out for having no usable key
 	Next     string // cursor of the next page; empty: this was the last
 	Release  func() // gives the body's bytes back to the byte budget; nil: nothing to give
+
+	// What the answer's headers say, nil mostly: how many calls a limit of the
+	// spec allows per its own time, and the headers themselves, bounded and
+	// without secrets.
+	Limits  map[string]int
+	Headers map[string]string
 }
 
 // Class says what a failed call means for its task and for the fleet.
@@ -62,6 +68,9 @@ type CallError struct {
 	Page       int           // 1 for the first page of the list
 	Excerpt    string        // the answer's beginning, bounded, printable, secrets masked
 	Err        error         // what is wrong, in a sentence
+
+	Limits  map[string]int    // as in Page
+	Headers map[string]string // as in Page
 }
 
 func (e *CallError) Error() string {

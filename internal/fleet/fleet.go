@@ -18,6 +18,7 @@ import (
 	"github.com/sluicehq/sluice/internal/governor"
 	"github.com/sluicehq/sluice/internal/landing"
 	"github.com/sluicehq/sluice/internal/run"
+	"github.com/sluicehq/sluice/internal/series"
 	"github.com/sluicehq/sluice/internal/vendorapi"
 )
 
@@ -29,6 +30,7 @@ type Backend interface {
 	Landing(vendor string) *landing.Landing
 	Runs() run.Store
 	Governor() governor.Store
+	Series() series.Store // nil: what is done over time is not kept
 }
 
 // Options are what differs between a backend's fleets. The zero value is right
@@ -39,6 +41,7 @@ type Options struct {
 	Spread    time.Duration     // of clocks between machines (0: one machine)
 	Slow      time.Duration     // how long a write of the governor's item may take to take effect (0: no time)
 	Idle      time.Duration     // between two looks at an empty queue, or for the end of a run (200 ms)
+	Tick      time.Duration     // how often somebody looks whether a tier has work (0: always)
 	Lag       time.Duration     // by how much the queues' counts may be behind (0: they are exact)
 	Transport http.RoundTripper // nil: the network
 	Now       func() time.Time  // the governor's clock (time.Now)
@@ -53,6 +56,7 @@ type Fleet struct {
 	backend Backend
 	opt     Options
 	limits  []governor.Limit
+	guard   guard
 }
 
 // New wires a plan to a backend. It touches neither the vendor nor the store.
@@ -77,7 +81,15 @@ func New(plan *vendorapi.Plan, backend Backend, opt Options) (*Fleet, error) {
 		Queue: func(tier string) fanout.Queue { return backend.Queue(plan.Name, tier) },
 		Dead:  func(tier string) fanout.Queue { return backend.DeadQueue(plan.Name, tier) },
 	}
-	f.Runs.Publish = Publisher(backend)
+	publish := Publisher(backend)
+	f.Runs.Publish = func(ctx context.Context, r run.Run) error {
+		if publish != nil {
+			if err := publish(ctx, r); err != nil {
+				return err
+			}
+		}
+		return f.free(ctx, r.ID)
+	}
 	return f, nil
 }
 
@@ -111,13 +123,16 @@ func (f *Fleet) GovernorStatus(ctx context.Context) (governor.Report, error) {
 	return governor.Status(ctx, f.backend.Governor(), f.Plan.Name, f.limits, f.opt.Spread)
 }
 
+// Series is where what is done over time is kept; nil: nowhere.
+func (f *Fleet) Series() series.Store { return f.backend.Series() }
+
 // GovernorStore is where the limits are kept, for operators' changes.
 func (f *Fleet) GovernorStore() governor.Store { return f.backend.Governor() }
 
 func limitsOf(plan *vendorapi.Plan) []governor.Limit {
 	var out []governor.Limit
 	for _, l := range plan.Limits {
-		g := governor.Limit{Name: l.Name, Count: l.N, Per: l.Per, Burst: l.Burst, InFlight: l.InFlight, Jitter: l.Jitter}
+		g := governor.Limit{Name: l.Name, Count: l.N, Per: l.Per, Burst: l.Burst, InFlight: l.InFlight, Jitter: l.Jitter, Recover: l.Recover}
 		switch l.Kind {
 		case vendorapi.Bucket:
 			g.Kind = governor.Bucket

@@ -99,7 +99,11 @@ func TestDeadHiddenReplayed(t *testing.T) {
 	}
 
 	bad.on.Store(false)
-	sent, err := f.Runs.Replay(t.Context(), second.ID, func(run.DeadTask) bool { return true })
+	letters, err := f.Runs.Pick(t.Context(), second.ID, func(run.DeadTask) bool { return true })
+	if err != nil {
+		t.Fatal(err)
+	}
+	sent, err := f.Runs.Replay(t.Context(), second.ID, letters, run.Note{Tag: run.NewTag(), At: time.Now()})
 	if err != nil || sent != 1 {
 		t.Fatalf("replayed %d, %v", sent, err)
 	}

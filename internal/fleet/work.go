@@ -22,6 +22,7 @@ var ErrSoftStop = errors.New("stopped by the operator")
 func (w *Workers) Run(soft, hard context.Context, id string) (run.Verdict, error) {
 	soft, stop := context.WithCancelCause(soft)
 	defer stop(nil)
+	defer w.record()()
 	w.warm(soft)
 	var verdict run.Verdict
 	var group sync.WaitGroup
@@ -56,6 +57,7 @@ func (w *Workers) warm(ctx context.Context) {
 func (w *Workers) Work(soft, hard context.Context) error {
 	soft, stop := context.WithCancelCause(soft)
 	defer stop(nil)
+	defer w.record()()
 	w.warm(soft)
 	var group sync.WaitGroup
 	for _, t := range w.tiers {
@@ -74,6 +76,7 @@ func (w *Workers) Work(soft, hard context.Context) error {
 
 // Drain drains the workers' tiers once, top first: until their queues are empty.
 func (w *Workers) Drain(soft, hard context.Context) error {
+	defer w.record()()
 	for _, t := range w.tiers {
 		if _, err := t.engine.Drain(soft, hard); err != nil {
 			return fmt.Errorf("tier %s: %w", t.engine.Tier.Name, err)
@@ -90,8 +93,9 @@ func (w *Workers) drains(soft, hard context.Context, t worker) error {
 		switch {
 		case err == nil || soft.Err() != nil:
 		case errors.Is(err, fanout.ErrStopped):
+			// A pause is waited for; whatever else stops a vendor wants a person.
 			rep, statusErr := w.fleet.GovernorStatus(soft)
-			if statusErr == nil && rep.Stop.Kind == governor.ByCredentials {
+			if statusErr == nil && rep.Stop.Kind != "" && rep.Stop.Kind != governor.ByOperator {
 				return err
 			}
 		default:
@@ -152,6 +156,9 @@ func (w *Workers) awaitQuiet(soft context.Context, id string, look *looks) error
 			return nil
 		}
 		counts, err := w.fleet.Runs.Store.Counts(soft, id)
+		if err == nil {
+			err = w.fleet.Guard(soft, r, counts)
+		}
 		switch {
 		case err == nil:
 			began = time.Now()

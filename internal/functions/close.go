@@ -140,7 +140,7 @@ func (f *Function) next(ctx context.Context) (string, error) {
 		if w.Again {
 			fl.Runs.Tail = fmt.Sprint(w.From, w.To, w.Noted) // the same run, if this is repeated
 		}
-		r, err := fl.Runs.Seed(ctx, w.Window, w.Again)
+		r, err := fl.Seed(ctx, w.Window, w.Again, nil, "the schedule")
 		if err != nil {
 			errs = append(errs, fmt.Errorf("starting a window that waited: %w", err))
 			continue
@@ -161,6 +161,9 @@ func (f *Function) lookAt(ctx context.Context, fl *fleet.Fleet, r run.Run) (Look
 	out := Looked{Run: r.ID}
 	counts, err := f.vendor.Progress(ctx, r.ID)
 	if err != nil {
+		return out, err
+	}
+	if err := fl.Guard(ctx, r, counts); err != nil {
 		return out, err
 	}
 	seen, err := f.see(ctx, fl, r, counts, &out)

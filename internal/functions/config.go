@@ -103,7 +103,7 @@ func (f *Function) fleet() (*fleet.Fleet, error) {
 func AWS(log *slog.Logger) fleet.Options {
 	return fleet.Options{
 		Engine: fanout.Config{LongPoll: 20 * time.Second, FlushEvery: 10 * time.Second},
-		Poll:   500 * time.Millisecond, Spread: 10 * time.Millisecond, Slow: time.Second, Idle: time.Second, Lag: time.Minute, Log: log,
+		Poll:   500 * time.Millisecond, Spread: 10 * time.Millisecond, Slow: time.Second, Idle: time.Second, Tick: time.Minute, Lag: time.Minute, Log: log,
 	}
 }
 

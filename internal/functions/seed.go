@@ -55,7 +55,7 @@ func (f *Function) Seed(ctx context.Context, ev SeedEvent) (Seeded, error) {
 			fl.Runs.Tail = call.AwsRequestID
 		}
 	}
-	r, err := fl.Runs.Seed(ctx, w, ev.Again)
+	r, err := fl.Seed(ctx, w, ev.Again, nil, "the schedule")
 	if err != nil {
 		return out, err
 	}

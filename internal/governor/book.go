@@ -23,7 +23,16 @@ func share(every time.Duration, live int) int {
 func (g *Governor) bookable(now instant) (k int, wait time.Duration) {
 	it := &g.view.item
 	need := g.wanted(now) - len(g.slots)
-	if need <= 0 || len(g.waiters) == 0 || !g.paced() || it.Stop.Kind != "" || it.Breaker.Open() {
+	if need <= 0 || len(g.waiters) == 0 || it.Stop.Kind != "" || it.Breaker.Open() || it.Budget.left() == 0 {
+		return 0, time.Hour
+	}
+	if !g.paced() {
+		if g.counted() && g.funds() == 0 && g.free(now) > 0 {
+			return 1, 0
+		}
+		return 0, time.Hour
+	}
+	if it.Budget.ended(g.nextBooking(now)) {
 		return 0, time.Hour
 	}
 	r := g.ruling(now.wall)
@@ -101,6 +110,7 @@ func (g *Governor) book(ctx context.Context, want int) error {
 			return time.Time{}, errUnchanged
 		}
 		g.calm(it)
+		it.Budget.spend(len(got))
 		it.Booked = got[len(got)-1].at
 		return it.Booked, nil
 	})
@@ -126,14 +136,15 @@ func (g *Governor) slotsOf(it *Item, now time.Time, want int, got []slot) []slot
 	segs := g.rules.segments(it, now)
 	live := it.live(now, g.cfg.Member)
 	every := segs[0].every
-	want = min(want, share(every, live))
+	want = min(want, share(every, live), it.Budget.left())
 	last, floor := it.last(g.blindFor()), latest(now.Add(lead), it.Brake.Until)
 	far := now.Add(g.cfg.Patience)
 	for range want {
 		at, late := next(segs, last, floor)
-		if at.After(far) {
+		if at.After(far) || it.Budget.ended(at) {
 			break
 		}
+		late = it.Budget.within(at, late)
 		got = append(got, slot{at: at, late: late, epoch: it.Epoch})
 		last = at
 	}

@@ -38,11 +38,12 @@ func (g *Governor) Throttled(ctx context.Context, sent time.Time, retryAfter tim
 //
 // A call sent before the last brake's end was sent before its process heard of
 // it: its answer does not escalate, and prolongs only as far as the vendor said.
+// Each brake that does escalate halves the rate of the limits that recover.
 func (g *Governor) brake(it *Item, now, sent time.Time, retryAfter time.Duration) bool {
 	g.calm(it)
-	b := it.Brake
+	b, escalates := it.Brake, !sent.Before(it.Brake.Until)
 	until := now.Add(min(retryAfter, mostWait))
-	if sent.Before(b.Until) {
+	if !escalates {
 		if retryAfter <= 0 || !until.After(b.Until) {
 			return false
 		}
@@ -58,6 +59,12 @@ func (g *Governor) brake(it *Item, now, sent time.Time, retryAfter time.Duration
 		b.Why += fmt.Sprintf(", retry after %v", retryAfter)
 	}
 	it.Brake = b
+	if escalates {
+		it.ease(g.cfg.Limits, now)
+		it.log(Entry{At: now, By: g.cfg.Member, What: "brake", New: it.brakeText(g.cfg.Limits, now), Why: b.Why})
+	} else {
+		it.postpone(b.Until)
+	}
 	it.cut(now, now)
 	return true
 }

@@ -98,6 +98,7 @@ func (g *Governor) claim(ctx context.Context) (slot, error) {
 		s = got[0]
 		s.probe = true
 		it.Booked = s.at
+		it.Budget.spend(1)
 		it.Breaker.Owner, it.Breaker.Slot = g.cfg.Member, s.at
 		it.Breaker.Lease = s.at.Add(g.cfg.CallTimeout + probeSpare)
 		return s.at, nil
@@ -106,8 +107,11 @@ func (g *Governor) claim(ctx context.Context) (slot, error) {
 }
 
 func (g *Governor) probeSlot(it *Item, now time.Time) []slot {
-	if !g.paced() {
-		return []slot{{at: now.Add(lead), late: mostLate, epoch: it.Epoch}}
+	if at := now.Add(lead); !g.paced() {
+		if it.Budget.left() == 0 || it.Budget.ended(at) {
+			return nil
+		}
+		return []slot{{at: at, late: it.Budget.within(at, mostLate), epoch: it.Epoch}}
 	}
 	return g.slotsOf(it, now, 1, nil)
 }

@@ -18,9 +18,12 @@
 //	epoch, cuts      slots withdrawn by a brake, a stop, an outage, a new rate
 //	brake            nobody calls before; how often in a row
 //	breaker          the vendor is down: since when, next probe, who is at it
-//	stop             stopped by an operator or by refused credentials
+//	stop             stopped by an operator, refused credentials, a budget, drift
 //	members          processes: alive until, places in flight wanted and held
 //	overrides        limits that an operator has changed, and for how long
+//	eases            what brakes have left of a limit's rate, rising again
+//	lowered          limits of which the vendor's headers allow less
+//	budget           how many calls a run may make, and until when
 //	log              who changed what, and why
 //
 // One goroutine hands out slots as they come due, one does all background work

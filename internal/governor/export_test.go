@@ -15,3 +15,32 @@ func Plan(l Limit, spread time.Duration) (every, late time.Duration) {
 
 // Pause before the next probe.
 var PauseAfter = pause
+
+// BrakeItem is what an answer of 429 does to an item.
+func (g *Governor) BrakeItem(it *Item, now, sent time.Time, retryAfter time.Duration) bool {
+	return g.brake(it, now, sent, retryAfter)
+}
+
+// RulingAt is what limits say at t.
+func RulingAt(limits []Limit, spread time.Duration, it *Item, t time.Time) (every, late time.Duration) {
+	r := rules{limits, spread}.at(it, t)
+	return r.every, r.late
+}
+
+// Segments are the instants from now on at which that changes, with what it
+// changes to.
+func Segments(limits []Limit, spread time.Duration, it *Item, now time.Time) (from []time.Time, every []time.Duration) {
+	for _, s := range (rules{limits, spread}).segments(it, now) {
+		from, every = append(from, s.from), append(every, s.every)
+	}
+	return from, every
+}
+
+// Clone copies an item deeply.
+func (it *Item) Clone() Item { return it.clone() }
+
+// Prune forgets what has ended.
+func (it *Item) Prune(now time.Time) { it.prune(now) }
+
+// ShareAt is what brakes have left of a limit, in 64ths.
+func (it *Item) ShareAt(limit string, t time.Time) int { return it.share(limit, t) }

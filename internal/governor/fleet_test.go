@@ -45,6 +45,7 @@ type member struct {
 	crashed atomic.Bool
 	blind   atomic.Bool  // its store fails
 	mute    atomic.Bool  // its writes fail
+	lost    atomic.Int64 // so many of its writes count, and have no answer
 	slow    atomic.Int64 // how long its store operations take, ns
 	frozen  atomic.Int64 // nothing of it runs before, Unix nanoseconds
 	wg      sync.WaitGroup
@@ -87,7 +88,13 @@ func (f *fleet) add(callers int, change ...func(*governor.Config)) *member {
 		}
 		return nil
 	}
-	m.model.After = func(string) error { m.freeze(); return nil }
+	m.model.After = func(op string) error {
+		m.freeze()
+		if op == "update" && m.lost.Load() > 0 && m.lost.Add(-1) >= 0 {
+			return errFault
+		}
+		return nil
+	}
 	cfg := governor.Config{Vendor: "v", Member: fmt.Sprintf("m%d", len(f.members)), Limits: f.limits, Store: m.model}
 	for _, c := range change {
 		c(&cfg)

@@ -75,7 +75,11 @@ type Governor struct {
 	lastBook time.Duration // monotonic
 	retry    time.Duration // monotonic: no background store operation before, after one failed
 	busy     time.Duration // monotonic: when somebody last waited or called
+	away     time.Duration // monotonic: when somebody was last sent away, or told that there are no calls
 	clock    clockState
+	credits  credits                  // calls of a budget
+	hearing  bool                     // what headers say is being written
+	lows     map[string]time.Duration // monotonic: when headers last said no more than is known, by limit
 	stats    Stats
 }
 
@@ -92,7 +96,7 @@ type view struct {
 
 // Stats counts what a Governor did since New.
 type Stats struct {
-	Writes    map[string]int // store updates by kind: book, lease, brake, outage, probe, stop, leave
+	Writes    map[string]int // store updates by kind: book, lease, brake, outage, probe, said, stop, leave
 	Reads     int            // item reads without a write, clock reads included
 	Booked    int            // permits booked
 	Used      int            // permits handed to a caller
@@ -120,6 +124,7 @@ func New(cfg Config) (*Governor, error) {
 	g.stall = func() {}
 	g.base, g.cancel = context.WithCancel(context.Background())
 	g.stats.Writes = map[string]int{}
+	g.lows = map[string]time.Duration{}
 	return g, nil
 }
 
@@ -165,7 +170,7 @@ func (g *Governor) leave() error {
 	g.mu.Lock()
 	w := g.stats.Writes
 	member := w["book"]+w["lease"]+w["probe"] > 0
-	inUse := g.flight.inUse
+	inUse, unspent := g.flight.inUse, g.credits
 	g.mu.Unlock()
 	if !member {
 		return nil
@@ -173,8 +178,11 @@ func (g *Governor) leave() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	_, err := g.update(ctx, "leave", func(it *Item, now time.Time) error {
+		if b := it.Budget; b != nil && unspent.n > 0 && b.Since.Equal(unspent.of) {
+			b.Used -= int64(unspent.n)
+		}
 		m, ok := it.Members[g.cfg.Member]
-		if !ok {
+		if !ok && unspent.n == 0 {
 			return errUnchanged
 		}
 		if m.Units = min(m.Units, inUse); m.Units > 0 {

@@ -334,3 +334,12 @@ func (g *Governor) leaseDue(now instant) bool {
 	}
 	return fair < f.held && f.inUse < f.held && age >= handBack
 }
+
+// turns is how often a place is taken within a time: by as many calls as are
+// over by then, and one more.
+func (f *flight) turns(within time.Duration) int {
+	if f.took <= 0 {
+		return 1
+	}
+	return 1 + int(within/f.took)
+}

@@ -18,6 +18,9 @@ type Item struct {
 	Stop      Stop                `json:"stop,omitzero"`       // zero: not stopped
 	Members   map[string]Member   `json:"members,omitempty"`   // by process
 	Overrides map[string]Override `json:"overrides,omitempty"` // by limit
+	Eases     map[string]Ease     `json:"eases,omitempty"`     // by limit: what brakes have left of its rate
+	Lowered   map[string]Lowered  `json:"lowered,omitempty"`   // by limit: what the vendor's headers say
+	Budget    *Budget             `json:"budget,omitempty"`    // nil: none
 	Log       []Entry             `json:"log,omitempty"`       // the latest changes, oldest first
 }
 
@@ -59,6 +62,8 @@ type StopKind string
 const (
 	ByOperator    StopKind = "operator"    // paused by hand
 	ByCredentials StopKind = "credentials" // the vendor did not accept our credentials
+	ByBudget      StopKind = "budget"      // the run's calls are used up, or its time is over
+	ByDrift       StopKind = "drift"       // the vendor's answers have changed
 )
 
 // A Stop holds a vendor until an operator resumes it.
@@ -113,6 +118,11 @@ func (it *Item) clone() Item {
 	c := *it
 	c.Cuts, c.Log = slices.Clone(it.Cuts), slices.Clone(it.Log)
 	c.Members, c.Overrides = maps.Clone(it.Members), maps.Clone(it.Overrides)
+	c.Eases, c.Lowered = maps.Clone(it.Eases), maps.Clone(it.Lowered)
+	if it.Budget != nil {
+		b := *it.Budget
+		c.Budget = &b
+	}
 	return c
 }
 
@@ -172,7 +182,7 @@ func (it *Item) log(e Entry) {
 	}
 }
 
-// prune forgets members and overrides that have ended.
+// prune forgets members, overrides, eases and lowered limits that have ended.
 func (it *Item) prune(now time.Time) {
 	maps.DeleteFunc(it.Members, func(_ string, m Member) bool {
 		return !m.Expires.After(now) && (m.Units == 0 || !m.Lease.After(now))
@@ -180,6 +190,8 @@ func (it *Item) prune(now time.Time) {
 	maps.DeleteFunc(it.Overrides, func(_ string, o Override) bool {
 		return !o.Until.IsZero() && !o.Until.After(now)
 	})
+	maps.DeleteFunc(it.Eases, func(_ string, e Ease) bool { return e.at(now) == whole })
+	maps.DeleteFunc(it.Lowered, func(_ string, l Lowered) bool { return !l.Until.After(now) })
 }
 
 // live counts the processes that book, self included.

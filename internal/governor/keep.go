@@ -16,6 +16,7 @@ const (
 	look        // read the item, check the clock if due
 	lease       // adjust the places in flight
 	book        // book permits
+	halt        // stop the vendor: its budget is over
 	leaving     // nothing left to do: end
 )
 
@@ -62,7 +63,13 @@ func (g *Governor) do(ctx context.Context, what job, k int) {
 			return time.Time{}, nil
 		})
 	case book:
-		err = g.book(ctx, k)
+		if g.paced() {
+			err = g.book(ctx, k)
+		} else {
+			err = g.borrow(ctx)
+		}
+	case halt:
+		err = g.halt(ctx)
 	}
 	if err != nil && ctx.Err() == nil {
 		g.cfg.Log.Debug("the governor's store did not answer", "vendor", g.cfg.Vendor, "err", err)
@@ -72,6 +79,9 @@ func (g *Governor) do(ctx context.Context, what job, k int) {
 // plan decides what to do now, and if nothing, for how long. Waiters who cannot
 // be served in time are sent away. g.mu is held.
 func (g *Governor) plan(now instant) (what job, k int, wait time.Duration) {
+	if len(g.waiters) > 0 && g.haltDue(now) {
+		return halt, 0, 0
+	}
 	g.turnAway(now)
 	want := len(g.waiters)
 	if want+g.flight.inUse > 0 {
@@ -129,8 +139,11 @@ func (g *Governor) turnAway(now instant) {
 			g.refuse(0, why)
 		}
 	default:
-		if at := g.nextSlot(now); at.Sub(now.wall) > g.cfg.Patience {
+		switch at := g.nextSlot(now); {
+		case at.Sub(now.wall) > g.cfg.Patience:
 			g.refuse(len(g.slots), fmt.Sprintf("the next permit is %v away", at.Sub(now.wall).Round(time.Second)))
+		case g.view.item.Budget.ended(at):
+			g.refuse(len(g.slots), "the budget ends before the next permit")
 		}
 	}
 }

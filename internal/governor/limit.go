@@ -27,6 +27,7 @@ type Limit struct {
 	Burst    int           // Bucket: how many may arrive at once; 0 is 1
 	InFlight int           // calls at once in the whole fleet; 0: no such limit
 	Jitter   time.Duration // how much the way to the vendor varies; 0: DefaultJitter, or less where a small burst leaves less
+	Recover  time.Duration // after a brake the rate is halved and is back, from half, after this long; 0: it stays as it is
 }
 
 // DefaultJitter is the transport jitter that a limit without one is given.
@@ -130,6 +131,9 @@ func (l Limit) check() error {
 		if l.InFlight <= 0 {
 			return errors.New("neither a rate nor calls in flight are limited")
 		}
+		if l.Recover != 0 {
+			return errors.New("what recovers after a brake is a rate, and it has none")
+		}
 	case Bucket, Window, Spacing:
 		if l.Count <= 0 || l.Per <= 0 {
 			return fmt.Errorf("a %s needs a rate: so many calls per so much time", l.Kind)
@@ -142,6 +146,9 @@ func (l Limit) check() error {
 	}
 	if l.Burst < 0 || l.InFlight < 0 || l.Jitter < 0 {
 		return errors.New("burst, in flight and jitter are not negative")
+	}
+	if l.Recover < 0 || l.Recover > 0 && l.Recover < leastRecover {
+		return fmt.Errorf("a rate recovers in %v at least, not %v", leastRecover, l.Recover)
 	}
 	return nil
 }

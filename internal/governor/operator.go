@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -21,8 +20,17 @@ type Note struct{ By, Why string }
 // Pause stops the vendor for the whole fleet until Resume. It does nothing to a
 // vendor that is stopped already.
 func Pause(ctx context.Context, s Store, vendor string, n Note) error {
-	return operate(ctx, s, vendor, "pausing", func(it *Item, now time.Time) error {
-		return it.stop(Stop{ByOperator, n.By, n.Why, now})
+	return Halt(ctx, s, vendor, ByOperator, n.Why, n)
+}
+
+// Halt stops the vendor as Pause does, for a reason of any kind; why is what
+// people read while it is stopped.
+func Halt(ctx context.Context, s Store, vendor string, kind StopKind, why string, n Note) error {
+	if kind == "" {
+		return fmt.Errorf("stopping %s: a stop has a kind", vendor)
+	}
+	return operate(ctx, s, vendor, "stopping", func(it *Item, now time.Time) error {
+		return it.stop(Stop{kind, n.By, why, now})
 	})
 }
 
@@ -38,14 +46,35 @@ func (it *Item) stop(s Stop) error {
 }
 
 // Resume lets the vendor go on, whoever stopped it. It does nothing to a vendor
-// that is not stopped.
+// that is not stopped. A budget that has stopped it is taken away.
 func Resume(ctx context.Context, s Store, vendor string, n Note) error {
 	return operate(ctx, s, vendor, "resuming", func(it *Item, now time.Time) error {
-		if it.Stop.Kind == "" {
+		kind := it.stopped(now).Kind
+		if kind == "" {
 			return errUnchanged
 		}
-		it.log(Entry{At: now, By: n.By, What: "resume", Old: string(it.Stop.Kind), Why: n.Why})
+		it.log(Entry{At: now, By: n.By, What: "resume", Old: string(kind), Why: n.Why})
 		it.Stop = Stop{}
+		if kind == ByBudget {
+			it.Budget = nil
+		}
+		return nil
+	})
+}
+
+// Record writes an entry into the vendor's audit log, for what is done
+// elsewhere. Without a time it is of now.
+func Record(ctx context.Context, s Store, vendor string, e Entry) error {
+	if e.What == "" {
+		return fmt.Errorf("recording for %s: an entry says what was done", vendor)
+	}
+	return operate(ctx, s, vendor, "recording for", func(it *Item, now time.Time) error {
+		e := e
+		if e.At.IsZero() {
+			e.At = now
+		}
+		e.At = utc(e.At)
+		it.log(e)
 		return nil
 	})
 }
@@ -63,54 +92,55 @@ type Change struct {
 
 // SetLimit changes one limit for the whole fleet. spec is the limit as the spec
 // has it: a change above it is ErrAboveCeiling, unless spec is the zero Limit. A
-// rate holds from a tenth of a second on. A brake stays in force.
+// rate holds from a tenth of a second on. A brake stays in force, and so does what
+// brakes have left of the rate.
 func SetLimit(ctx context.Context, s Store, vendor string, c Change, spec Limit, n Note) error {
 	if err := c.check(spec); err != nil {
 		return fmt.Errorf("limit %q of %s: %w", c.Limit, vendor, err)
 	}
-	return operate(ctx, s, vendor, fmt.Sprintf("changing limit %q", c.Limit), func(it *Item, now time.Time) error {
-		old, had := it.Overrides[c.Limit]
-		if it.Overrides == nil {
-			it.Overrides = map[string]Override{}
-		}
-		o := Override{Count: c.Count, Per: c.Per, Burst: c.Burst, InFlight: c.InFlight, By: n.By, Why: n.Why, At: now}
-		e := Entry{At: now, By: n.By, What: "limit " + c.Limit, Old: "as in the spec", New: o.String(), Why: n.Why}
-		if had {
-			e.Old = old.String()
-		}
-		switch {
-		case c == Change{Limit: c.Limit} || c == Change{Limit: c.Limit, For: c.For}:
-			if !had {
-				return errUnchanged
-			}
-			e.New = "as in the spec"
-			delete(it.Overrides, c.Limit)
-		default:
-			if c.For > 0 {
-				o.Until = now.Add(c.For)
-				e.New += fmt.Sprintf(" for %v", c.For)
-			}
-			it.Overrides[c.Limit] = o
-		}
-		it.log(e)
-		it.cut(now, now.Add(settle))
-		return nil
+	return operate(ctx, s, vendor, fmt.Sprintf("changing limit %q of", c.Limit), func(it *Item, now time.Time) error {
+		return it.change(c, now, n)
 	})
+}
+
+// change makes a change that has been checked.
+func (it *Item) change(c Change, now time.Time, n Note) error {
+	old, had := it.Overrides[c.Limit]
+	if it.Overrides == nil {
+		it.Overrides = map[string]Override{}
+	}
+	o := Override{Count: c.Count, Per: c.Per, Burst: c.Burst, InFlight: c.InFlight, By: n.By, Why: n.Why, At: now}
+	e := Entry{At: now, By: n.By, What: "limit " + c.Limit, Old: "as in the spec", New: o.String(), Why: n.Why}
+	if had {
+		e.Old = old.String()
+	}
+	switch {
+	case c == Change{Limit: c.Limit} || c == Change{Limit: c.Limit, For: c.For}:
+		if !had {
+			return errUnchanged
+		}
+		e.New = "as in the spec"
+		delete(it.Overrides, c.Limit)
+	default:
+		if c.For > 0 {
+			o.Until = now.Add(c.For)
+			e.New += fmt.Sprintf(" for %v", c.For)
+		}
+		it.Overrides[c.Limit] = o
+	}
+	it.log(e)
+	it.cut(now, now.Add(settle))
+	return nil
 }
 
 func (c Change) check(spec Limit) error {
 	switch {
 	case c.Limit == "":
 		return errors.New("which limit?")
-	case (c.Count == 0) != (c.Per == 0) || c.Count < 0 || c.Per < 0 || c.Burst < 0 || c.InFlight < 0 || c.For < 0:
-		return errors.New("a rate is so many calls per so much time, both above zero; nothing is negative")
 	case spec == Limit{}:
-		return nil
-	case c.Count > 0 && spec.Kind == Unpaced:
-		return errors.New("it has no rate")
+		return c.complete()
 	}
-	l := Override{Count: c.Count, Per: c.Per, Burst: c.Burst, InFlight: c.InFlight}.apply(spec)
-	if err := l.check(); err != nil {
+	if err := c.sane(spec); err != nil {
 		return err
 	}
 	if c.Count > 0 && float64(c.Count)*float64(spec.Per) > float64(spec.Count)*float64(c.Per)*(1+1e-9) {
@@ -123,6 +153,25 @@ func (c Change) check(spec Limit) error {
 		return fmt.Errorf("%d in flight is %w (%d)", c.InFlight, ErrAboveCeiling, spec.InFlight)
 	}
 	return nil
+}
+
+// complete tells whether a change makes sense by itself.
+func (c Change) complete() error {
+	if (c.Count == 0) != (c.Per == 0) || c.Count < 0 || c.Per < 0 || c.Burst < 0 || c.InFlight < 0 || c.For < 0 {
+		return errors.New("a rate is so many calls per so much time, both above zero; nothing is negative")
+	}
+	return nil
+}
+
+// sane tells whether a change makes sense for a limit.
+func (c Change) sane(spec Limit) error {
+	if err := c.complete(); err != nil {
+		return err
+	}
+	if c.Count > 0 && spec.Kind == Unpaced {
+		return errors.New("it has no rate")
+	}
+	return Override{Count: c.Count, Per: c.Per, Burst: c.Burst, InFlight: c.InFlight}.apply(spec).check()
 }
 
 // String says what the override changes.
@@ -167,47 +216,4 @@ func operate(ctx context.Context, s Store, vendor, what string, fn func(it *Item
 		return fmt.Errorf("%s %s: %w", what, vendor, err)
 	}
 	return nil
-}
-
-// A LimitStatus is one limit as it holds now.
-type LimitStatus struct {
-	Spec     Limit
-	Now      Limit
-	Override Override // zero: none
-	Share    float64  // the part of Now's rate that the governor can use
-}
-
-// A Report is a vendor's item for people.
-type Report struct {
-	Limits   []LimitStatus
-	Interval time.Duration // between permits of the whole fleet; 0: no rate
-	InFlight int           // calls at once; 0: no limit
-	Brake    Brake         // in force if Until is to come
-	Breaker  Breaker
-	Stop     Stop
-	Members  map[string]Member // live processes
-	Log      []Entry           // oldest first
-}
-
-// Status reads a vendor's item and says what holds. spread is the fleet's.
-func Status(ctx context.Context, s Store, vendor string, limits []Limit, spread time.Duration) (Report, error) {
-	it, err := s.Load(ctx, vendor)
-	if err != nil {
-		return Report{}, fmt.Errorf("reading the governor's item of %s: %w", vendor, err)
-	}
-	now := utc(time.Now())
-	it.prune(now)
-	r := rules{limits, spread}
-	at := r.at(&it, now)
-	rep := Report{Interval: at.every, InFlight: at.inFlight, Brake: it.Brake, Breaker: it.Breaker,
-		Stop: it.Stop, Members: it.Members, Log: slices.Clone(it.Log)}
-	if h, ok := s.(Historian); ok {
-		if rep.Log, err = h.History(ctx, vendor); err != nil {
-			return Report{}, fmt.Errorf("reading the history of %s: %w", vendor, err)
-		}
-	}
-	for i, l := range r.effective(&it, now) {
-		rep.Limits = append(rep.Limits, LimitStatus{limits[i], l, it.Overrides[l.Name], l.Share(spread)})
-	}
-	return rep, nil
 }

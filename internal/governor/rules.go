@@ -24,17 +24,62 @@ type segment struct {
 	ruling
 }
 
-// effective is the limits with the overrides that hold at t.
-func (r rules) effective(it *Item, t time.Time) []Limit {
-	out := slices.Clone(r.limits)
-	for i := range out {
-		o, ok := it.Overrides[out[i].Name]
-		if !ok || !o.Until.IsZero() && !t.Before(o.Until) {
-			continue
+// A bound is one limit as it holds at an instant.
+type bound struct {
+	Limit     // as the operator has it
+	said  int // Count per sper that the vendor's headers allow, if that is less; 0: they do not say
+	sper  time.Duration
+	share int // what brakes have left of the rate, in 64ths
+}
+
+// bounds are the limits as they hold at t.
+func (r rules) bounds(it *Item, t time.Time) []bound {
+	out := make([]bound, len(r.limits))
+	for i, l := range r.limits {
+		b := bound{Limit: l, share: whole}
+		if o, ok := it.Overrides[l.Name]; ok && (o.Until.IsZero() || t.Before(o.Until)) {
+			b.Limit = o.apply(l)
 		}
-		out[i] = o.apply(out[i])
+		if l.Kind != Unpaced {
+			b.share = it.share(l.Name, t)
+			if said, ok := it.Lowered[l.Name]; ok && t.Before(said.Until) && said.below(b.Limit) {
+				b.said, b.sper = said.Count, said.Per
+			}
+		}
+		out[i] = b
 	}
 	return out
+}
+
+// paces appends the rules on slots that b is: the operator's, and the vendor's
+// own if that is stricter. A share of the rate changes neither.
+func (b bound) paces(to []pace, spread time.Duration) []pace {
+	if b.Kind == Unpaced {
+		return to
+	}
+	to = append(to, b.Limit.pace(spread))
+	if b.said > 0 {
+		to = append(to, b.lowest().pace(spread))
+	}
+	return to
+}
+
+// lowest is b with what the vendor's headers say.
+func (b bound) lowest() Limit {
+	l := b.Limit
+	if b.said > 0 {
+		l.Count, l.Per = b.said, b.sper
+	}
+	return l
+}
+
+// every is the distance of slots that b alone demands; 0: none.
+func (b bound) every(spread time.Duration) time.Duration {
+	every, _ := together(b.paces(nil, spread))
+	if b.share < whole {
+		every = ceilDiv(every*whole, int64(b.share))
+	}
+	return every
 }
 
 func (o Override) apply(l Limit) Limit {
@@ -51,37 +96,57 @@ func (o Override) apply(l Limit) Limit {
 }
 
 // at is the ruling at t: the widest interval, the least lateness at it, the
-// fewest in flight.
+// fewest in flight. Calls are never let start later than the whole rate allows:
+// slots of a slower time may be followed by those of a faster one.
 func (r rules) at(it *Item, t time.Time) ruling {
 	var out ruling
-	var paces []pace
-	for _, l := range r.effective(it, t) {
-		if l.InFlight > 0 && (out.inFlight == 0 || l.InFlight < out.inFlight) {
-			out.inFlight = l.InFlight
+	var now, spec []pace
+	for i, b := range r.bounds(it, t) {
+		if b.InFlight > 0 && (out.inFlight == 0 || b.InFlight < out.inFlight) {
+			out.inFlight = b.InFlight
 		}
-		if l.Kind != Unpaced {
-			p := l.pace(r.spread)
-			paces = append(paces, p)
-			out.every = max(out.every, p.interval())
-		}
+		out.every = max(out.every, b.every(r.spread))
+		now = b.paces(now, r.spread)
+		spec = bound{Limit: r.limits[i]}.paces(spec, r.spread)
 	}
-	out.late = mostLate
-	for _, p := range paces {
-		out.late = min(out.late, p.lateness(out.every))
-	}
+	_, out.late = together(now)
+	_, late := together(spec)
+	out.late = min(out.late, late)
 	return out
 }
 
-// segments are the rulings from now on: one, and one more for each override
-// that ends.
+// together is the widest interval of paces, and how late calls may start at it.
+func together(paces []pace) (every, late time.Duration) {
+	for _, p := range paces {
+		every = max(every, p.interval())
+	}
+	late = mostLate
+	for _, p := range paces {
+		late = min(late, p.lateness(every))
+	}
+	return every, late
+}
+
+// segments are the rulings from now on: one, and one more for each instant at
+// which something ends or a limit recovers by a step.
 func (r rules) segments(it *Item, now time.Time) []segment {
 	ends := []time.Time{now}
-	for _, o := range it.Overrides {
-		if o.Until.After(now) {
-			ends = append(ends, o.Until)
+	end := func(t time.Time) {
+		if t.After(now) {
+			ends = append(ends, t)
 		}
 	}
+	for _, o := range it.Overrides {
+		end(o.Until)
+	}
+	for _, l := range it.Lowered {
+		end(l.Until)
+	}
+	for _, e := range it.Eases {
+		e.steps(now, end)
+	}
 	slices.SortFunc(ends, time.Time.Compare)
+	ends = slices.CompactFunc(ends, time.Time.Equal)
 	out := make([]segment, len(ends))
 	for i, t := range ends {
 		out[i] = segment{t, r.at(it, t)}

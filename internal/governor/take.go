@@ -124,6 +124,7 @@ func (g *Governor) refuse(keep int, why string) {
 	if len(g.waiters) <= keep {
 		return
 	}
+	g.away = g.instant().mono
 	for _, w := range g.waiters[keep:] {
 		w.ready <- grant{err: noPermit(why)}
 	}
@@ -181,6 +182,8 @@ func (g *Governor) judge(s slot, now instant) verdict {
 		return early // the wall clock was set back meanwhile
 	case now.wall.Sub(s.at) > s.late:
 		return late
+	case it.Budget.ended(now.wall):
+		return void
 	case it.void(s.at, s.epoch) || it.Stop.Kind != "" || it.Breaker.Open() && !s.probe || now.wall.Before(g.obey):
 		return void
 	}
@@ -270,8 +273,9 @@ func (g *Governor) handOut(now instant) time.Duration {
 
 // handOutUnpaced serves vendors that limit nothing but calls at once.
 func (g *Governor) handOutUnpaced(now instant) {
-	s := slot{at: now.wall, late: mostLate, epoch: g.view.item.Epoch}
-	for len(g.waiters) > 0 && g.free(now) > 0 && g.judge(s, now) == good {
+	it := &g.view.item
+	s := slot{at: now.wall, late: it.Budget.within(now.wall, mostLate), epoch: it.Epoch}
+	for len(g.waiters) > 0 && g.free(now) > 0 && g.judge(s, now) == good && g.credit() {
 		g.stats.Booked++
 		g.grant(s)
 	}

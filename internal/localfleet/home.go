@@ -141,7 +141,23 @@ func openDB(ctx context.Context, path string, conns int, schema string) (*sql.DB
 	if err := migrate(ctx, db, path, schema); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
+	if _, err := db.ExecContext(ctx, additions[schema]); err != nil {
+		return nil, errors.Join(fmt.Errorf("adding to the tables of %s: %w", path, err), db.Close())
+	}
 	return db, nil
+}
+
+// additions are tables that a home of this version may lack, because they came
+// later: an older Sluice passes them over.
+var additions = map[string]string{
+	fleetSchema: `
+CREATE TABLE IF NOT EXISTS samples ( -- what each process did in each slice of time
+  vendor TEXT, at INTEGER, process TEXT, doc TEXT NOT NULL, PRIMARY KEY (vendor, at, process)
+) WITHOUT ROWID;`,
+	governorSchema: `
+CREATE TABLE IF NOT EXISTS log ( -- the audit log, apart from the items
+  vendor TEXT, at INTEGER, rev INTEGER, nth INTEGER, doc TEXT NOT NULL, PRIMARY KEY (vendor, at, rev, nth)
+) WITHOUT ROWID;`,
 }
 
 // migrate makes the tables of a new database, and refuses another version's.

@@ -70,14 +70,16 @@ func (l *ledger) lookRun(ctx context.Context, run string, at map[string]int, out
 	}
 	asked := string(list)
 	err = each(ctx, tx, func(scan func(...any) error) error {
-		var id, outcome string
-		var life int
-		if err := scan(&id, &life, &outcome); err != nil {
+		var id, reason string
+		var st fanout.Standing
+		if err := scan(&id, &st.Life, &st.Outcome, &st.Replay, &reason); err != nil {
 			return err
 		}
-		out[at[id]].Life, out[at[id]].Outcome = life, fanout.Outcome(outcome)
-		return nil
-	}, `SELECT id, life, outcome FROM tasks WHERE run = ? AND id IN (SELECT value FROM json_each(?))`, run, asked)
+		st.RunOpen = state == "open"
+		out[at[id]] = st
+		return unpackReason(reason, &out[at[id]])
+	}, `SELECT id, life, outcome, iif(life > 1, coalesce(json_extract(task, '$.replay'), ''), ''), iif(outcome IN ('dead', 'discarded'), reason, '')
+		FROM tasks WHERE run = ? AND id IN (SELECT value FROM json_each(?))`, run, asked)
 	if err != nil {
 		return err
 	}
@@ -108,10 +110,19 @@ func (l *ledger) lookRun(ctx context.Context, run string, at map[string]int, out
 		if life != st.Life || chunk != next {
 			return nil
 		}
-		st.Attempts++
-		st.Reason = new(fanout.Reason)
-		return json.Unmarshal([]byte(reason), st.Reason)
+		if st.Attempts++; st.Outcome != "" {
+			return nil // why it is dead is known, or it is not
+		}
+		return unpackReason(reason, st)
 	}, `SELECT task, life, chunk, reason FROM failures WHERE run = ? AND task IN (SELECT value FROM json_each(?)) ORDER BY at`, run, asked)
+}
+
+func unpackReason(doc string, st *fanout.Standing) error {
+	if doc == "" {
+		return nil
+	}
+	st.Reason = new(fanout.Reason)
+	return json.Unmarshal([]byte(doc), st.Reason)
 }
 
 const listedColumns = `run, tier, task, chunk, fetch, object, children, nrows, pages, cursor, final, sent`
@@ -226,7 +237,7 @@ func (l *ledger) Fail(ctx context.Context, fs []fanout.Failure) (attempts []int,
 func (l *ledger) Settle(ctx context.Context, ends []fanout.Settlement) error {
 	err := inTx(ctx, l.h.db, func(tx *sql.Tx) error {
 		st, err := tx.PrepareContext(ctx, `INSERT INTO tasks (run, id, tier, life, outcome, fetch, object, chunk, children, nrows, pages, at, task, reason, attempts)
-			VALUES (`+places(14)+`, (SELECT count(*) FROM failures WHERE run = ?1 AND task = ?2 AND life = ?4))
+			VALUES (`+places(14)+`, (SELECT count(*) FROM failures WHERE run = ?1 AND task = ?2 AND life = ?4 AND chunk >= 0))
 			ON CONFLICT DO UPDATE SET outcome = excluded.outcome, fetch = excluded.fetch, object = excluded.object, chunk = excluded.chunk,
 				children = excluded.children, nrows = excluded.nrows, pages = excluded.pages, at = excluded.at, reason = excluded.reason, attempts = excluded.attempts
 			WHERE tasks.outcome = '' AND tasks.life = excluded.life`)

@@ -129,7 +129,11 @@ func TestReplayWhileJudged(t *testing.T) {
 	}
 	judging := runsOf(h)
 	judging.Store = between{h.Runs(), new(sync.Once), func() {
-		if sent, err := rs.Replay(t.Context(), r.ID, func(run.DeadTask) bool { return true }); sent != 1 || err != nil {
+		letters, err := rs.Pick(t.Context(), r.ID, func(run.DeadTask) bool { return true })
+		if err != nil {
+			t.Error(err)
+		}
+		if sent, err := rs.Replay(t.Context(), r.ID, letters, run.Note{Tag: run.NewTag(), At: time.Now()}); sent != 1 || err != nil {
 			t.Error(sent, err)
 		}
 	}}

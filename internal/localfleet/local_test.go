@@ -12,6 +12,7 @@ import (
 	"github.com/sluicehq/sluice/internal/localfleet"
 	"github.com/sluicehq/sluice/internal/run"
 	"github.com/sluicehq/sluice/internal/run/runtest"
+	"github.com/sluicehq/sluice/internal/series/seriestest"
 )
 
 func open(t *testing.T, dir string) *localfleet.Home {
@@ -43,11 +44,11 @@ func TestLedger(t *testing.T) {
 			t.Fatal(err)
 		}
 		return h.Ledger("v"), r.ID, func(ts fanout.Task) fanout.Task {
-			next, ok, err := runs.Reopen(t.Context(), ts.Run, ts.ID)
-			if err != nil || !ok {
-				t.Fatal(ok, err)
+			next, err := runs.Reopen(t.Context(), ts.Run, []string{ts.ID}, run.Note{Tag: "r-test", At: time.Now()})
+			if err != nil || len(next) != 1 {
+				t.Fatal(next, err)
 			}
-			return next
+			return next[0]
 		}
 	})
 }
@@ -80,3 +81,5 @@ func TestGovernorStore(t *testing.T) {
 		return open(t, homes[t]).Governor()
 	})
 }
+
+func TestSeries(t *testing.T) { seriestest.Store(t, open(t, t.TempDir()).Series(), "v") }

@@ -166,62 +166,6 @@ func (s runs) Lists(ctx context.Context, id string, f func(fanout.Listed) error)
 	}, `SELECT `+listedColumns+` FROM lists WHERE run = ?`, id)
 }
 
-// DeadTasks implements run.Store.
-func (s runs) DeadTasks(ctx context.Context, id string, f func(run.DeadTask) error) error {
-	return each(ctx, s.h.readers, func(scan func(...any) error) error {
-		var d run.DeadTask
-		var task, reason string
-		var at int64
-		var life int
-		if err := scan(&task, &life, &reason, &d.Attempts, &at); err != nil {
-			return err
-		}
-		if err := json.Unmarshal([]byte(task), &d.Task); err != nil {
-			return err
-		}
-		if reason != "" {
-			if err := json.Unmarshal([]byte(reason), &d.Reason); err != nil {
-				return err
-			}
-		}
-		d.Task.Life, d.At = life, instant(at)
-		return f(d)
-	}, `SELECT task, life, reason, attempts, at FROM tasks WHERE run = ? AND outcome = 'dead' ORDER BY at`, id)
-}
-
-// Reopen implements run.Store.
-func (s runs) Reopen(ctx context.Context, id, task string) (t fanout.Task, ok bool, err error) {
-	err = inTx(ctx, s.h.db, func(tx *sql.Tx) error {
-		var doc, outcome string
-		var life int
-		err := tx.QueryRow(`SELECT task, outcome, life FROM tasks WHERE run = ? AND id = ?`, id, task).Scan(&doc, &outcome, &life)
-		if errors.Is(err, sql.ErrNoRows) {
-			return nil
-		} else if err != nil {
-			return err
-		}
-		if err := json.Unmarshal([]byte(doc), &t); err != nil {
-			return err
-		}
-		switch fanout.Outcome(outcome) {
-		case fanout.Dead:
-			life++
-			if _, err := tx.Exec(`UPDATE tasks SET life = ?, outcome = '', at = 0, attempts = 0 WHERE run = ? AND id = ?`, life, id, task); err != nil {
-				return err
-			}
-			if err := count(ctx, tx, id, t.Tier, string(fanout.Dead), -1); err != nil {
-				return err
-			}
-			ok = true
-		case "":
-			ok = true
-		}
-		t.Life = life
-		return nil
-	})
-	return t, ok, err
-}
-
 // Counts implements run.Store.
 func (s runs) Counts(ctx context.Context, id string) (map[string]run.Count, error) {
 	out := map[string]run.Count{}
@@ -241,6 +185,8 @@ func (s runs) Counts(ctx context.Context, id string) (map[string]run.Count, erro
 			c.Gone = n
 		case "dead":
 			c.Dead = n
+		case "discarded":
+			c.Discarded = n
 		case "rows":
 			c.Rows = n
 		}
@@ -252,15 +198,15 @@ func (s runs) Counts(ctx context.Context, id string) (map[string]run.Count, erro
 	}
 	err = each(ctx, s.h.readers, func(scan func(...any) error) error {
 		var queue string
-		var n int
-		if err := scan(&queue, &n); err != nil {
+		var n, held int
+		if err := scan(&queue, &n, &held); err != nil {
 			return err
 		}
 		tier := queue[strings.LastIndex(queue, "/")+1:]
 		c := out[tier]
-		c.Queued = n
+		c.Queued, c.InHand = n, held
 		out[tier] = c
 		return nil
-	}, `SELECT queue, count(*) FROM messages WHERE run = ? AND queue NOT LIKE '%.dead' GROUP BY queue`, id)
+	}, `SELECT queue, count(*), count(CASE WHEN owner <> '' THEN 1 END) FROM messages WHERE run = ? AND queue NOT LIKE '%.dead' GROUP BY queue`, id)
 	return out, wrap(err, "counting run %s", id)
 }

@@ -83,12 +83,23 @@ type Store interface {
 	Ends(ctx context.Context, run string, each func(fanout.Settlement) error) error
 	// Lists calls each for every recorded chunk of a run, in no order.
 	Lists(ctx context.Context, run string, each func(fanout.Listed) error) error
-	// DeadTasks calls each for every dead task of a run, oldest first.
+	// DeadTasks calls each for every dead task of a run, in no order: there may be
+	// very many, and they are not held.
 	DeadTasks(ctx context.Context, run string, each func(DeadTask) error) error
-	// Reopen begins the next life of a dead task, and returns it as it is to be
-	// sent. A task that is open already after a reopening is returned as it is; one
-	// that is settled otherwise is reported by ok.
-	Reopen(ctx context.Context, run, task string) (t fanout.Task, ok bool, err error)
+	// Reopened calls each for every task that was opened again and has not ended
+	// since, in no order.
+	Reopened(ctx context.Context, run string, each func(fanout.Task) error) error
+	// Reopen begins the next life of dead tasks, with the note's tag, and returns
+	// them as they are to be sent, in no order. Those that are open already after a
+	// reopening are returned as they are; what is unknown or has ended otherwise is
+	// left out.
+	Reopen(ctx context.Context, run string, tasks []string, note Note) ([]fanout.Task, error)
+	// Discard settles dead tasks as discarded, for good. It tells how many of them
+	// are discarded now, by this call or an earlier one; the others are passed over.
+	Discard(ctx context.Context, run string, tasks []string, note Note) (int, error)
+	// History tells what is known of how a task failed and what was done about it,
+	// oldest first. Of very many failures the last ones are kept.
+	History(ctx context.Context, run, task string) ([]Attempt, error)
 	// Counts tells how far each tier is. They are for people to look at; the
 	// verdict does not use them.
 	Counts(ctx context.Context, run string) (map[string]Count, error)
@@ -102,15 +113,48 @@ type DeadTask struct {
 	At       time.Time
 }
 
+// A Note says who has decided something about dead tasks, and why.
+type Note struct {
+	Tag string    `json:"tag,omitempty"` // of a replay: its tasks carry it
+	By  string    `json:"by,omitempty"`
+	Why string    `json:"why,omitempty"`
+	At  time.Time `json:"at"`
+}
+
+// Redriven is the note of tasks that the queue's own redrive brings back.
+func Redriven() Note {
+	return Note{Tag: fanout.Redrive, By: "a redrive of the queue", At: time.Now().UTC()}
+}
+
+// An Attempt is one thing in a task's history: a failed attempt, a replay, the
+// end by an operator's decision.
+type Attempt struct {
+	At     time.Time      `json:"at"`
+	Life   int            `json:"life"` // that it failed in; that a replay began
+	What   Deed           `json:"what"`
+	Reason *fanout.Reason `json:"reason,omitempty"` // of a failure; of the death that a replay ended
+	Note   *Note          `json:"note,omitempty"`   // of a replay or a discarding
+}
+
+// Deed is what happened in an Attempt.
+type Deed string
+
+const (
+	Failed    Deed = "failed"
+	Replayed  Deed = "replayed"
+	Discarded Deed = "discarded"
+)
+
 // Count is how far a tier is.
 type Count struct {
-	Known, Done, Gone, Dead int
-	Rows                    int
-	Queued                  int // on its queue, in hand or hidden
+	Known, Done, Gone, Dead, Discarded int
+	Rows                               int
+	Queued                             int // on its queue, in hand or hidden
+	InHand                             int // of these, held by a worker; on AWS also those that are hidden until their next attempt
 }
 
 // Settled is how many tasks have ended.
-func (c Count) Settled() int { return c.Done + c.Gone + c.Dead }
+func (c Count) Settled() int { return c.Done + c.Gone + c.Dead + c.Discarded }
 
 // newID names a run for people: vendor, first instant of its window, and enough
 // random bits to tell runs of one window apart, or as many that follow from what

@@ -24,6 +24,9 @@ type Runs struct {
 	Landing *landing.Landing
 	Queue   func(tier string) fanout.Queue
 	Dead    func(tier string) fanout.Queue
+	// Tokens tells how many messages a tier's dead-letter queue shows, where the
+	// queue itself moves messages there; nil: it moves none.
+	Tokens func(ctx context.Context, tier string) (int, error)
 	// Publish puts the verdict of a run that is about to be closed where others
 	// read it. It may be called again for the same run; nil: nowhere.
 	Publish func(ctx context.Context, r Run) error
@@ -61,7 +64,7 @@ func (r *Runs) Seed(ctx context.Context, w fanout.Window, again bool) (Run, erro
 	for i, st := range stands {
 		if st.Outcome == "" {
 			t := got.Seeds[i]
-			t.Life = st.Life
+			t.Life, t.Replay = st.Life, st.Replay
 			send = append(send, t)
 		}
 	}
@@ -132,7 +135,7 @@ func (r *Runs) Repair(ctx context.Context, id string) (sent int, err error) {
 			return fmt.Errorf("repairing run %s: %w", id, err)
 		}
 		for i := range tasks {
-			tasks[i].Life = stands[i].Life
+			tasks[i].Life, tasks[i].Replay = stands[i].Life, stands[i].Replay
 		}
 		if err := r.Queue(tier).Send(ctx, tasks); err != nil {
 			return fmt.Errorf("repairing run %s: sending to tier %s: %w", id, tier, err)
@@ -154,61 +157,6 @@ func (r *Runs) Repair(ctx context.Context, id string) (sent int, err error) {
 			if err := flush(tier); err != nil {
 				return sent, err
 			}
-		}
-	}
-	return sent, nil
-}
-
-// Replay gives dead tasks another life: reopened in the ledger, then sent, then
-// removed from the dead-letter queue, in that order. It may be interrupted and
-// repeated: what was reopened and not sent is what Repair sends.
-func (r *Runs) Replay(ctx context.Context, id string, pick func(DeadTask) bool) (sent int, err error) {
-	run, err := r.Store.Get(ctx, id)
-	if err != nil {
-		return 0, err
-	}
-	var picked []fanout.Task
-	err = r.Store.DeadTasks(ctx, id, func(d DeadTask) error {
-		if pick(d) {
-			picked = append(picked, d.Task)
-		}
-		return nil
-	})
-	if err != nil {
-		return 0, fmt.Errorf("reading the dead letters of run %s: %w", id, err)
-	}
-	if len(picked) == 0 {
-		return 0, nil
-	}
-	if err := r.Store.Open(ctx, id); err != nil {
-		return 0, fmt.Errorf("opening run %s: %w", id, err)
-	}
-	for chunk := range slices.Chunk(picked, 100) {
-		tiers := map[string][]fanout.Task{}
-		for _, t := range chunk {
-			next, ok, err := r.Store.Reopen(ctx, id, t.ID)
-			if err != nil {
-				return sent, fmt.Errorf("reopening %s: %w", Name(t), err)
-			}
-			if ok {
-				tiers[next.Tier] = append(tiers[next.Tier], next)
-			}
-		}
-		// Once more: a verdict that was computed before they were reopened must not
-		// close the run, or its workers would drop them.
-		if err := r.Store.Open(ctx, id); err != nil {
-			return sent, fmt.Errorf("opening run %s: %w", id, err)
-		}
-		for tier, tasks := range tiers {
-			if err := r.Queue(tier).Send(ctx, tasks); err != nil {
-				return sent, fmt.Errorf("sending reopened tasks to tier %s (repair sends them again): %w", tier, err)
-			}
-			sent += len(tasks)
-		}
-	}
-	for _, tier := range run.Tiers {
-		if err := r.sweep(ctx, tier); err != nil {
-			return sent, err
 		}
 	}
 	return sent, nil

@@ -17,26 +17,30 @@ import (
 
 // A Verdict says what became of a run:
 //
-//	done + gone + dead = seeds + distinct children of the recorded lists
+//	done + gone + dead + discarded = seeds + distinct children of the recorded lists
 //
 // or which tasks are missing. Anyone can compute it again from the ledger and
 // the landing.
 type Verdict struct {
-	At      time.Time `json:"at"`
-	Seeds   int       `json:"seeds"`
-	Known   int       `json:"known"` // seeds + distinct children
-	Done    int       `json:"done"`
-	Gone    int       `json:"gone"`
-	Dead    int       `json:"dead"`
-	Missing int       `json:"missing"` // known and not settled
-	Strays  int       `json:"strays"`  // settled, but in no recorded list
-	Rows    int       `json:"rows"`
-	Tiers   []TierSum `json:"tiers"`
+	At    time.Time `json:"at"`
+	Seeds int       `json:"seeds"`
+	Known int       `json:"known"` // seeds + distinct children
+	Done  int       `json:"done"`
+	Gone  int       `json:"gone"`
+	Dead  int       `json:"dead"`
+	// Discarded are those that were dead, and that an operator has decided to leave
+	// so.
+	Discarded int       `json:"discarded,omitempty"`
+	Missing   int       `json:"missing"` // known and not settled
+	Strays    int       `json:"strays"`  // settled, but in no recorded list
+	Rows      int       `json:"rows"`
+	Tiers     []TierSum `json:"tiers"`
 
-	// The first of the dead, the gone and the missing, by name.
-	DeadNames    []string `json:"dead_names,omitempty"`
-	GoneNames    []string `json:"gone_names,omitempty"`
-	MissingNames []string `json:"missing_names,omitempty"`
+	// The first of the dead, the discarded, the gone and the missing, by name.
+	DeadNames      []string `json:"dead_names,omitempty"`
+	DiscardedNames []string `json:"discarded_names,omitempty"`
+	GoneNames      []string `json:"gone_names,omitempty"`
+	MissingNames   []string `json:"missing_names,omitempty"`
 	// Hidden is how many tasks lay below the dead ones in the last run: -1 when
 	// there is none to tell.
 	Hidden   int      `json:"hidden"`
@@ -48,9 +52,11 @@ type TierSum struct {
 	Tier                             string
 	Known, Done, Gone, Dead, Missing int
 	Rows                             int
+	Discarded                        int `json:",omitempty"`
 }
 
-// Complete tells whether everything that the run knew of is landed or gone.
+// Complete tells whether everything that the run knew of is landed, gone, or
+// left out by an operator's decision.
 func (v Verdict) Complete() bool { return v.Settled() && v.Dead == 0 && len(v.Problems) == 0 }
 
 // Settled tells whether every task has ended, be it dead.
@@ -58,12 +64,15 @@ func (v Verdict) Settled() bool { return v.Missing == 0 && v.Strays == 0 }
 
 // Sum is the verdict's equation, as people read it.
 func (v Verdict) Sum() string {
-	op := "="
-	if v.Done+v.Gone+v.Dead != v.Known {
+	op, discarded := "=", ""
+	if v.Done+v.Gone+v.Dead+v.Discarded != v.Known {
 		op = "!="
 	}
-	return fmt.Sprintf("%d done + %d gone + %d dead %s %d seed(s) + %d distinct children",
-		v.Done, v.Gone, v.Dead, op, v.Seeds, v.Known-v.Seeds)
+	if v.Discarded > 0 {
+		discarded = fmt.Sprintf(" + %d discarded", v.Discarded)
+	}
+	return fmt.Sprintf("%d done + %d gone + %d dead%s %s %d seed(s) + %d distinct children",
+		v.Done, v.Gone, v.Dead, discarded, op, v.Seeds, v.Known-v.Seeds)
 }
 
 // maxNames bounds the names that a verdict carries.
@@ -129,6 +138,7 @@ func (j *judge) passes(ctx context.Context, parts uint64) (Verdict, error) {
 		j.v.Tiers = append(j.v.Tiers, s)
 	}
 	slices.Sort(j.v.DeadNames)
+	slices.Sort(j.v.DiscardedNames)
 	slices.Sort(j.v.GoneNames)
 	slices.Sort(j.v.MissingNames)
 	return j.v, nil
@@ -228,6 +238,12 @@ func (j *judge) settled(e fanout.Settlement) {
 		sum.Dead++
 		if len(j.v.DeadNames) < maxNames {
 			j.v.DeadNames = append(j.v.DeadNames, Name(e.Task))
+		}
+	case fanout.Discarded:
+		j.v.Discarded++
+		sum.Discarded++
+		if len(j.v.DiscardedNames) < maxNames {
+			j.v.DiscardedNames = append(j.v.DiscardedNames, Name(e.Task))
 		}
 	}
 	sum.Rows += e.Rows

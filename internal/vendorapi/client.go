@@ -42,6 +42,8 @@ type Client struct {
 	budget  *budget
 	large   chan struct{} // one large answer is taken apart at a time: a tree is many times its text
 
+	lastSaid atomic.Pointer[said]
+
 	held  atomic.Pointer[held]
 	mu    sync.Mutex     // serialises renewing
 	known []*credentials // all there ever were, to mask them; guarded by mu
@@ -202,10 +204,13 @@ func (c *Client) Call(ctx context.Context, t fanout.Task, cursor string) (fanout
 		return fanout.Page{}, x.noAnswer(0, err)
 	}
 	defer resp.Body.Close()
+	x.said = c.hear(resp.Header)
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
 		return fanout.Page{}, x.status(resp)
 	}
-	return x.answer(resp)
+	answer, err := x.answer(resp)
+	answer.Limits, answer.Headers = x.said.limits, x.said.headers
+	return answer, err
 }
 
 func requestLine(u *url.URL) string { return "GET " + clip(u.String(), 4<<10) }
@@ -284,6 +289,7 @@ type exchange struct {
 	request string
 	page    int
 	excerpt string
+	said    said
 }
 
 // fail makes the call's error, with every secret masked.
@@ -294,6 +300,7 @@ func (x *exchange) fail(class fanout.Class, status int, err error) error {
 	}
 	return &fanout.CallError{
 		Class: class, Status: status, Request: m.text(x.request), Page: x.page, Excerpt: x.excerpt, Err: err,
+		Limits: x.said.limits, Headers: x.said.headers,
 	}
 }
 

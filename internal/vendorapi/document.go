@@ -27,6 +27,8 @@ type document struct {
 	Throttled *throttledField    `yaml:"throttled"`
 	Timeouts  timeoutsField      `yaml:"timeouts"`
 	Bounds    boundsField        `yaml:"bounds"`
+	Drift     *driftField        `yaml:"drift"`
+	Budget    *budgetField       `yaml:"budget"`
 	Defaults  defaultsField      `yaml:"defaults"`
 	Tiers     []tierField        `yaml:"tiers"`
 }
@@ -59,6 +61,8 @@ type limitField struct {
 	Spacing  duration `yaml:"spacing"`
 	InFlight count    `yaml:"in_flight"`
 	Jitter   duration `yaml:"jitter"`
+	Recover  duration `yaml:"recover"`
+	Header   text     `yaml:"header"`
 }
 
 type throttledField struct {
@@ -78,6 +82,18 @@ type boundsField struct {
 	Pages    count `yaml:"pages"`
 	Children count `yaml:"children"`
 	Excerpt  size  `yaml:"excerpt"`
+}
+
+type driftField struct {
+	At      place
+	Percent count `yaml:"percent"`
+	Then    text  `yaml:"then"`
+}
+
+type budgetField struct {
+	At    place
+	Calls count `yaml:"calls"`
+	Until text  `yaml:"until"`
 }
 
 type defaultsField struct {

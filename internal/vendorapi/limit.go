@@ -1,6 +1,7 @@
 package vendorapi
 
 import (
+	"net/http"
 	"regexp"
 	"slices"
 	"time"
@@ -26,6 +27,8 @@ type Limit struct {
 	Spacing  time.Duration // Spacing
 	InFlight int           // calls under way at once; 0: no such bound
 	Jitter   time.Duration // how much the way to the vendor varies; 0: the governor's default
+	Recover  time.Duration // how long the rate, halved by a brake, takes to come back; 0: brakes leave it
+	Header   string        // Bucket, Sliding: the answer's header that says how many calls there are in Per; empty: none
 }
 
 // unknownLimits is what a vendor gets whose limits nobody knows.
@@ -78,6 +81,7 @@ func (d *decoder) limit(l limitField) Limit {
 		kinds++
 		out.Kind, out.Spacing = Spacing, l.Spacing.d
 	}
+	out.Recover, out.Header = d.recovers(l.Recover, out), d.saidIn(l.Header, out)
 	switch {
 	case kinds > 1:
 		d.errorf(l.At, "one of bucket, window and spacing: a second rule is a second entry of limits")
@@ -85,4 +89,27 @@ func (d *decoder) limit(l limitField) Limit {
 		d.errorf(l.At, "limit %q says nothing: give bucket, window, spacing or in_flight", l.Name.s)
 	}
 	return out
+}
+
+func (d *decoder) recovers(f duration, l Limit) time.Duration {
+	switch {
+	case f.d == 0:
+	case l.Kind == NoRate:
+		d.errorf(f.at, "recover goes with a rate: bucket, window or spacing")
+	case f.d < time.Second:
+		d.errorf(f.at, "a rate recovers in a second at least")
+	}
+	return f.d
+}
+
+func (d *decoder) saidIn(f text, l Limit) string {
+	switch {
+	case !f.given():
+		return ""
+	case l.Kind != Bucket && l.Kind != Sliding:
+		d.errorf(f.at, "header goes with bucket or window: it says how many calls there are in their time")
+	case !headerName.MatchString(f.s) || privateHeader(f.s):
+		d.errorf(f.at, "%q is no header that could say how many calls are allowed", f.s)
+	}
+	return http.CanonicalHeaderKey(f.s)
 }

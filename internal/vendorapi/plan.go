@@ -29,6 +29,8 @@ type Plan struct {
 	Tiers    []Tier // top first
 	Timeouts Timeouts
 	Bounds   Bounds
+	Drift    Drift
+	Budget   Budget
 	Secrets  []string // names that a client will ask for
 	Hash     string   // hex SHA-256 of the spec and the settings
 
@@ -52,7 +54,7 @@ type Tier struct {
 // base_url that is no origin are errors.
 func (s *Spec) Bind(settings map[string]string) (*Plan, error) {
 	p := &Plan{
-		Name: s.Name, Zone: s.Zone, Limits: slices.Clone(s.limits), Timeouts: s.timeouts, Bounds: s.bounds,
+		Name: s.Name, Zone: s.Zone, Limits: slices.Clone(s.limits), Timeouts: s.timeouts, Bounds: s.bounds, Drift: s.drift, Budget: s.budget,
 		Secrets: slices.Clone(s.Secrets), spec: s, settings: make(map[string]string), tiers: make(map[string]*tier),
 	}
 	if err := p.bindSettings(settings); err != nil {

@@ -28,6 +28,8 @@ type Spec struct {
 	timeouts  Timeouts
 	bounds    Bounds
 	tiers     []*tier
+	drift     Drift
+	budget    Budget
 }
 
 // A Setting is something that the operator says about his vendor.
@@ -126,6 +128,7 @@ func (d *decoder) spec(doc *document) *Spec {
 		Bytes: doc.Bounds.Bytes.or(8 << 20), Pages: doc.Bounds.Pages.or(10_000),
 		Children: doc.Bounds.Children.or(1_000_000), Excerpt: min(doc.Bounds.Excerpt.or(2<<10), 64<<10),
 	}
+	s.drift, s.budget = d.drift(doc.Drift), d.budget(doc.Budget)
 	s.tiers = d.tiers(doc, top)
 	for _, set := range doc.Settings {
 		if !top.used[set.name.s] {

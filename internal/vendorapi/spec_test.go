@@ -94,6 +94,11 @@ func TestSpecErrors(t *testing.T) {
 		{"bad rate", "name: v\nlimits: [{name: x, bucket: 1/fortnight}]\n", `v.yaml:2:28: a rate such as 200/s`},
 		{"zero rate", "name: v\nlimits: [{name: x, bucket: 0/s}]\n", "v.yaml:2:28: a rate"},
 		{"limit of nothing", "name: v\nbase_url: http://h\nlimits: [{name: x}]\ntiers: [{name: a, get: /a}]\n", `limit "x" says nothing`},
+		{"nothing to recover", "name: v\nbase_url: http://h\nlimits: [{name: x, in_flight: 1, recover: 1m}]\ntiers: [{name: a, get: /a}]\n", "3:43: recover goes with a rate"},
+		{"recovers at once", "name: v\nbase_url: http://h\nlimits: [{name: x, bucket: 1/s, recover: 10ms}]\ntiers: [{name: a, get: /a}]\n", "a rate recovers in a second at least"},
+		{"header of spacing", "name: v\nbase_url: http://h\nlimits: [{name: x, spacing: 1s, header: X-A}]\ntiers: [{name: a, get: /a}]\n", "header goes with bucket or window"},
+		{"private header", "name: v\nbase_url: http://h\nlimits: [{name: x, bucket: 1/s, header: Set-Cookie}]\ntiers: [{name: a, get: /a}]\n", `"Set-Cookie" is no header that could say`},
+		{"no header", "name: v\nbase_url: http://h\nlimits: [{name: x, bucket: 1/s, header: 'a b'}]\ntiers: [{name: a, get: /a}]\n", `"a b" is no header`},
 		{"base with user", "name: v\nbase_url: http://u:p@h\nlimits: unknown\ntiers: [{name: a, get: /a}]\n", "v.yaml:2:11: base_url of host"},
 		{"zone", header + "zone: Mars/Olympus\ntiers: [{name: a, get: /a}]\n", "v.yaml:4:7: zone"},
 		{"jq", tiers("  - name: a\n    get: /a\n    table: t\n    rows: '.x['\n"), "v.yaml:8:11: rows: jq:"},
@@ -167,6 +172,7 @@ limits:
   - {name: d, spacing: 200ms}
   - {name: e, in_flight: 4}
   - {name: f, bucket: 1/2h}
+  - {name: g, bucket: 9/s, recover: 10m, header: x-ratelimit-limit}
 tiers: [{name: a, get: /a}]
 `)
 	want := []Limit{
@@ -176,6 +182,7 @@ tiers: [{name: a, get: /a}]
 		{Name: "d", Kind: Spacing, Spacing: 200 * time.Millisecond},
 		{Name: "e", InFlight: 4},
 		{Name: "f", Kind: Bucket, N: 1, Per: 2 * time.Hour, Burst: 1},
+		{Name: "g", Kind: Bucket, N: 9, Per: time.Second, Burst: 1, Recover: 10 * time.Minute, Header: "X-Ratelimit-Limit"},
 	}
 	if !reflect.DeepEqual(s.limits, want) {
 		t.Errorf("got  %+v\nwant %+v", s.limits, want)
@@ -221,7 +228,7 @@ func TestSchemaNamesTheSameFields(t *testing.T) {
 	seen := map[string]bool{"pages": true}
 	for _, x := range []any{
 		document{}, settingField{}, authField{}, basicField{}, limitField{}, throttledField{}, timeoutsField{},
-		boundsField{}, defaultsField{}, tierField{}, pagesKinds{}, offsetField{}, cursorField{}, slicesField{},
+		boundsField{}, driftField{}, budgetField{}, defaultsField{}, tierField{}, pagesKinds{}, offsetField{}, cursorField{}, slicesField{},
 	} {
 		typ := reflect.TypeOf(x)
 		name := strings.TrimSuffix(typ.Name(), "Field")

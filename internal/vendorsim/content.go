@@ -21,7 +21,7 @@ func (s *Sim) find(r *http.Request, changing bool) ([]byte, bool) {
 		}
 		parts[i] = raw
 	}
-	t, q := s.cfg.Tree, r.URL.Query()
+	t, q := s.tree(), r.URL.Query()
 	switch {
 	case len(parts) == 1 && parts[0] == "groups":
 		return page(q, t.Groups, func(i int) string { return fmt.Sprintf(`{"id":%q,"name":"group %d"}`, groupID(i), i+1) }), true
@@ -75,7 +75,8 @@ func (s *Sim) change(path string, ids []int) []int {
 func (s *Sim) data(device, datagroup string, q url.Values) ([]byte, bool) {
 	d, ok := deviceIndex(device)
 	var g int
-	if _, err := fmt.Sscanf(datagroup, "dg/%d", &g); err != nil || !ok || d >= s.cfg.Tree.Devices || datagroupID(g-1) != datagroup || g > s.cfg.Tree.datagroupsOf(d) {
+	tree := s.tree()
+	if _, err := fmt.Sscanf(datagroup, "dg/%d", &g); err != nil || !ok || d >= tree.Devices || datagroupID(g-1) != datagroup || g > tree.datagroupsOf(d) {
 		return nil, false
 	}
 	from, errF := strconv.ParseInt(q.Get("from"), 10, 64)
@@ -83,8 +84,8 @@ func (s *Sim) data(device, datagroup string, q url.Values) ([]byte, bool) {
 	if errF != nil || errT != nil || q.Get("kind") != kinds[(g-1)%len(kinds)] {
 		return nil, false
 	}
-	rows, next := s.cfg.Tree.rows(d, g-1, from, to), ""
-	if pages := s.cfg.Tree.pagesOf(d, g-1); pages > 1 {
+	rows, next := tree.rows(d, g-1, from, to), ""
+	if pages := tree.pagesOf(d, g-1); pages > 1 {
 		at, _ := strconv.Atoi(q.Get("cursor")) // none: the first
 		if at < 0 || at >= pages {
 			return nil, false

@@ -308,3 +308,16 @@ func (s *Server) Close() error {
 	}
 	return err
 }
+
+func (s *Sim) tree() Tree {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cfg.Tree
+}
+
+// Grow gives the vendor another tree.
+func (s *Sim) Grow(t Tree) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cfg.Tree = t
+}

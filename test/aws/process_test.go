@@ -80,13 +80,16 @@ func TestOperator(t *testing.T) {
 	says(t, out, "1 dead task of tier data in run "+id, "400", "no metrics for you")
 	mended.Store(true)
 	time.Sleep(time.Second) // a poll that the run has left open may yet take, and hide, what is sent
-	out, _ = s.sluice(t, 0, "replay", s.spec)
-	says(t, out, "1 task of run "+id+" on the queue again", "Go on with: sluice run")
+	waiting := s.replays(t, id)
 	run = s.run(t)
 	if code := run.finish(t, time.Minute); code != 0 {
 		t.Fatalf("the mended run ended with %d:\n%s", code, lastLines(run.errs.String()))
 	}
 	s.endsSoon(t, run)
+	if code := waiting.finish(t, time.Minute); code != 0 {
+		t.Errorf("the replay that waits ended with %d:\n%s", code, lastLines(waiting.errs.String()))
+	}
+	says(t, waiting.out.String(), id, "complete", "36 done + 0 gone + 0 dead")
 	says(t, run.out.String(), id, "complete", "36 done + 0 gone + 0 dead")
 	out, _ = s.sluice(t, 0, "repair", id)
 	says(t, out, "Run "+id+" misses nothing")
@@ -96,6 +99,19 @@ func TestOperator(t *testing.T) {
 	says(t, out, id, ": closed")
 	s.truth(t, id, tree, nil)
 	s.withinLimits(t, 50, 5)
+}
+
+// replays starts a replay that waits for others to work it, and returns once its
+// task is on the queue.
+func (s *madeSite) replays(t *testing.T, id string) *process {
+	t.Helper()
+	p := s.start(t, "replay", s.spec, "--wait", "--why", "mended")
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(p.out.String(), "1 task of run "+id+" on the queue again"); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("nothing is replayed:\n%s\n%s", lastLines(p.out.String()), lastLines(p.errs.String()))
+		}
+	}
+	return p
 }
 
 // steers pauses, resumes, and changes a limit.

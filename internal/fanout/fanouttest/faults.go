@@ -153,6 +153,11 @@ func (l faultyLedger) Settle(ctx context.Context, ends []fanout.Settlement) erro
 	return l.f.Do("ledger.Settle", func() error { return l.l.Settle(ctx, ends) })
 }
 
+func (l faultyLedger) Reopen(ctx context.Context, ts []fanout.Task) (out []fanout.Task, err error) {
+	err = l.f.Do("ledger.Reopen", func() (err error) { out, err = l.l.Reopen(ctx, ts); return err })
+	return out, err
+}
+
 // Landing puts the injector before a landing.
 func (f *Faults) Landing(l fanout.Landing) fanout.Landing { return faultyLanding{f, l} }
 

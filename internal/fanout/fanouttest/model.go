@@ -178,6 +178,7 @@ type Ledger struct {
 	mu       sync.Mutex
 	Closed   map[string]bool // runs that are not open
 	lives    map[string]int
+	tags     map[string]string            // of replays
 	ends     map[string]fanout.Settlement // by run/task
 	lists    map[string][]fanout.Listed
 	owner    map[string]string
@@ -189,7 +190,7 @@ type Ledger struct {
 // NewLedger returns an empty ledger in which every run is open.
 func NewLedger() *Ledger {
 	return &Ledger{
-		Closed: map[string]bool{}, lives: map[string]int{}, ends: map[string]fanout.Settlement{},
+		Closed: map[string]bool{}, lives: map[string]int{}, tags: map[string]string{}, ends: map[string]fanout.Settlement{},
 		lists: map[string][]fanout.Listed{}, owner: map[string]string{},
 		failures: map[string]map[string]fanout.Reason{}, last: map[string]fanout.Reason{}, Writes: map[string]int{},
 	}
@@ -211,10 +212,7 @@ func (l *Ledger) Look(ctx context.Context, tasks []fanout.Task) ([]fanout.Standi
 	out := make([]fanout.Standing, len(tasks))
 	for i, t := range tasks {
 		k := key(t.Run, t.ID)
-		st := fanout.Standing{RunOpen: !l.Closed[t.Run], Life: l.life(k)}
-		if end, ok := l.ends[k]; ok {
-			st.Outcome = end.Outcome
-		}
+		st := fanout.Standing{RunOpen: !l.Closed[t.Run], Life: l.life(k), Replay: l.tags[k]}
 		lk := chunkKey(k, st.Life, len(l.lists[k]))
 		st.Attempts = len(l.failures[lk])
 		if r, ok := l.last[lk]; ok {
@@ -222,6 +220,11 @@ func (l *Ledger) Look(ctx context.Context, tasks []fanout.Task) ([]fanout.Standi
 		}
 		if rows := l.lists[k]; len(rows) > 0 {
 			st.Last = &rows[len(rows)-1]
+		}
+		if end, ok := l.ends[k]; ok {
+			if st.Outcome = end.Outcome; st.Outcome == fanout.Dead {
+				st.Reason = end.Reason
+			}
 		}
 		out[i] = st
 	}
@@ -320,15 +323,43 @@ func (l *Ledger) Settle(ctx context.Context, ends []fanout.Settlement) error {
 	return nil
 }
 
-// Reopen begins a task's next life, as a replay does.
-func (l *Ledger) Reopen(t fanout.Task) fanout.Task {
+// Reopen implements fanout.Ledger.
+func (l *Ledger) Reopen(ctx context.Context, tasks []fanout.Task) (out []fanout.Task, err error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, t := range tasks {
+		k := key(t.Run, t.ID)
+		end, ended := l.ends[k]
+		if ended && end.Outcome == fanout.Dead && t.Life == l.life(k) {
+			l.Writes["reopen"]++
+			l.begin(k, fanout.Redrive)
+			ended = false
+		}
+		if !ended && l.tags[k] == fanout.Redrive && l.life(k) == t.Life+1 {
+			t.Life, t.Replay, t.Dead = l.life(k), fanout.Redrive, false
+			out = append(out, t)
+		}
+	}
+	return out, nil
+}
+
+// Replay begins a task's next life, as an operator's replay does.
+func (l *Ledger) Replay(t fanout.Task) fanout.Task {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	k := key(t.Run, t.ID)
-	l.lives[k] = l.life(k) + 1
-	delete(l.ends, k)
-	t.Life = l.lives[k]
+	l.begin(k, "r-test")
+	t.Life, t.Replay, t.Dead = l.life(k), "r-test", false
 	return t
+}
+
+func (l *Ledger) begin(k, tag string) {
+	l.lives[k] = l.life(k) + 1
+	l.tags[k] = tag
+	delete(l.ends, k)
 }
 
 // Ends returns the settlements by task ID.

@@ -143,6 +143,35 @@ func TestLedger(t *testing.T, s Settings, open func(t *testing.T) (l fanout.Ledg
 				}
 			}
 		},
+		"a dead task whose message came back begins its next life": func(t *testing.T, l fanout.Ledger, run string, reopen reopener) {
+			a, b, c, d := task(run, "a", "x"), task(run, "a", "done"), task(run, "a", "open"), task(run, "a", "replayed")
+			why := end(a, fanout.Dead, "f1")
+			why.Reason = &fanout.Reason{Class: fanout.Redriven, Message: "m", At: why.At}
+			ok(t, l.Settle(ctx, []fanout.Settlement{why, end(b, fanout.Done, "f"), end(d, fanout.Dead, "f")}))
+			if st := look(t, l, a)[0]; st.Reason == nil || st.Reason.Class != fanout.Redriven {
+				t.Errorf("a dead task's standing has the reason %+v", st.Reason)
+			}
+			if next := reopen(d); next.Replay == "" || next.Replay == fanout.Redrive {
+				t.Fatalf("replayed as %+v", next)
+			}
+			late := a
+			late.Life = 2
+			for range 2 { // the second time as after an error that was none
+				got, err := l.Reopen(ctx, []fanout.Task{late})
+				ok(t, err)
+				if len(got) > 0 {
+					t.Fatalf("reopened %+v in a life that it has not died in", got)
+				}
+				got, err = l.Reopen(ctx, []fanout.Task{a, b, c, d})
+				ok(t, err)
+				if len(got) != 1 || got[0].ID != a.ID || got[0].Life != 2 || got[0].Replay != fanout.Redrive {
+					t.Fatalf("reopened %+v, want the dead one in its second life", got)
+				}
+			}
+			if st := look(t, l, a, d); st[0].Outcome != "" || st[0].Life != 2 || st[0].Replay != fanout.Redrive || st[0].Attempts != 0 || st[1].Replay == fanout.Redrive {
+				t.Errorf("%+v", st)
+			}
+		},
 		"attempts are counted by fetch and by life": func(t *testing.T, l fanout.Ledger, run string, reopen reopener) {
 			a := task(run, "a", "x")
 			fail := func(ts fanout.Task, fetch string, want int) {

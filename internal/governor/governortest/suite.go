@@ -25,6 +25,7 @@ func TestStore(t *testing.T, open func(t *testing.T) governor.Store) {
 		{"an error of fn writes nothing", storeError},
 		{"updates are atomic", storeAtomic},
 		{"a big item comes back exactly", storeBig},
+		{"a history is whole", storeHistory},
 		{"vendors are apart", storeVendors},
 		{"the clock", storeClock},
 		{"a context that has ended", storeContext},
@@ -135,6 +136,9 @@ func storeBig(t *testing.T, a, b governor.Store) {
 		Stop:      governor.Stop{Kind: governor.ByOperator, By: "me", Why: "so", At: at},
 		Members:   map[string]governor.Member{},
 		Overrides: map[string]governor.Override{"a b/c": {Count: 1, Per: 1, Burst: 2, InFlight: 3, Until: at, By: "me", Why: "so", At: at}},
+		Eases:     map[string]governor.Ease{"a b/c": {Share: 17, From: at, Over: 90 * time.Second}},
+		Lowered:   map[string]governor.Lowered{"a b/c": {Count: 1, Per: 1, Until: at, Said: "1 per 1ns", At: at}},
+		Budget:    &governor.Budget{Run: "r", Calls: 1 << 40, Until: at, Used: 7, Since: at, At: at, By: "me"},
 	}
 	for i := range 200 {
 		big.Members[fmt.Sprintf("member-%d", i)] = governor.Member{Expires: at, Booked: at, Want: i, Units: i, Lease: at, Turn: at, Waits: at}
@@ -146,8 +150,60 @@ func storeBig(t *testing.T, a, b governor.Store) {
 		t.Fatal(err)
 	}
 	it, err := b.Load(t.Context(), "v")
+	if h, ok := b.(governor.Historian); ok && err == nil {
+		it.Log, err = h.History(t.Context(), "v")
+	}
 	if err != nil || !reflect.DeepEqual(it, big) {
 		t.Fatalf("a big item does not come back as it was written (%v)", err)
+	}
+}
+
+// storeHistory: a store that keeps the audit log apart has each entry once, in
+// order, of changes that were made, whoever else changes the item; at least the
+// latest 200, however many there were.
+func storeHistory(t *testing.T, a, b governor.Store) {
+	h, ok := b.(governor.Historian)
+	if !ok {
+		return // its log is in the item, whose test is above
+	}
+	at := time.Now().UTC().Round(0).Add(-time.Minute)
+	no := errors.New("no")
+	const changes, each, shown = 110, 2, 200
+	for i := range changes {
+		log := func(it *governor.Item, what string) {
+			it.Rev++
+			for j := range each {
+				it.Log = append(it.Log, governor.Entry{At: at.Add(time.Duration(i/3) * time.Second), By: "me", What: what, New: fmt.Sprint(i*each + j)})
+			}
+		}
+		s := []governor.Store{a, b}[i%2]
+		if err := s.Update(t.Context(), "v", func(it *governor.Item) error { log(it, "done"); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		if i%10 != 0 {
+			continue
+		}
+		if err := a.Update(t.Context(), "v", func(it *governor.Item) error { log(it, "not done"); return no }); !errors.Is(err, no) {
+			t.Fatalf("Update returns %v; want fn's error", err)
+		}
+		if err := a.Update(t.Context(), "other", func(it *governor.Item) error { log(it, "another vendor's"); return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := h.History(t.Context(), "v")
+	if err != nil || len(got) < shown {
+		t.Fatalf("a history of %d entries has %d, %v", changes*each, len(got), err)
+	}
+	for i, e := range got {
+		n := changes*each - len(got) + i
+		want := governor.Entry{At: at.Add(time.Duration(n/each/3) * time.Second), By: "me", What: "done", New: fmt.Sprint(n)}
+		if e != want {
+			t.Fatalf("entry %d is %+v, want %+v", i, e, want)
+		}
+	}
+	it, err := b.Load(t.Context(), "v")
+	if err != nil || len(it.Log) > each {
+		t.Errorf("%d entries stay in the item (%v)", len(it.Log), err)
 	}
 }
 

@@ -98,6 +98,7 @@ func deadLetters(t *testing.T, p place) {
 	if len(got) != n {
 		t.Fatalf("%d dead letters, want %d", len(got), n)
 	}
+	slices.SortFunc(got, func(a, b run.DeadTask) int { return a.At.Compare(b.At) })
 	for i, d := range got {
 		if want := base.Add(time.Duration(i) * time.Second); !d.At.Equal(want) {
 			t.Fatalf("dead letter %d is of %v, want %v", i, d.At, want)
@@ -109,43 +110,6 @@ func deadLetters(t *testing.T, p place) {
 		if d.Reason.Message != "why "+d.Task.Path[0] || d.Reason.Status != 500 || d.Attempts != attempts || !same(d.Task, task("r1", "b", d.Task.Path[0])) {
 			t.Errorf("%+v", d)
 		}
-	}
-}
-
-func nextLife(t *testing.T, p place) {
-	p.create(t, "r1", 0, false)
-	now := time.Now().UTC()
-	a, fine := task("r1", "b", "x"), task("r1", "b", "fine")
-	ok(t, p.Ledger.Settle(t.Context(), []fanout.Settlement{end(a, fanout.Dead, now), end(fine, fanout.Done, now)}))
-	for range 2 { // the second time as after an error that was none
-		next, reopened, err := p.Store.Reopen(t.Context(), "r1", a.ID)
-		ok(t, err)
-		want := a
-		want.Life = 2
-		if !reopened || !same(next, want) {
-			t.Errorf("reopened %v: %+v, want %+v", reopened, next, want)
-		}
-	}
-	for _, id := range []string{fine.ID, "unknown"} {
-		if _, reopened, err := p.Store.Reopen(t.Context(), "r1", id); err != nil || reopened {
-			t.Errorf("reopened %s: %v, %v; it is not dead", id, reopened, err)
-		}
-	}
-	ends := 0
-	ok(t, p.Store.Ends(t.Context(), "r1", func(fanout.Settlement) error { ends++; return nil }))
-	if ends != 1 {
-		t.Errorf("%d ends, want 1: a reopened task has none", ends)
-	}
-	a.Life = 2
-	ok(t, p.Ledger.Settle(t.Context(), []fanout.Settlement{end(a, fanout.Dead, now)}))
-	next, _, err := p.Store.Reopen(t.Context(), "r1", a.ID)
-	if err != nil || next.Life != 3 {
-		t.Errorf("life %d, %v; want 3", next.Life, err)
-	}
-	a.Life = 3
-	ok(t, p.Ledger.Settle(t.Context(), []fanout.Settlement{end(a, fanout.Done, now)}))
-	if _, reopened, err := p.Store.Reopen(t.Context(), "r1", a.ID); err != nil || reopened {
-		t.Errorf("reopened what is done: %v", err)
 	}
 }
 
@@ -195,7 +159,16 @@ func counts(t *testing.T, s Settings, p place) {
 		}
 	}
 	check(map[string]run.Count{"a": {Known: 1, Done: 1, Rows: 4, Queued: 1}, "b": {Known: 3, Done: 1, Gone: 1, Dead: 1, Rows: 12, Queued: 3}})
-	_, _, err = p.Store.Reopen(ctx, "r1", dead.ID)
-	ok(t, err)
-	check(map[string]run.Count{"b": {Known: 3, Done: 1, Gone: 1, Rows: 12, Queued: 3}})
+	for range 2 {
+		_, err = p.Store.Reopen(ctx, "r1", []string{dead.ID}, run.Note{Tag: "r-1", At: now})
+		ok(t, err)
+		check(map[string]run.Count{"b": {Known: 3, Done: 1, Gone: 1, Rows: 12, Queued: 3}})
+	}
+	dead.Life = 2
+	ok(t, p.Ledger.Settle(ctx, []fanout.Settlement{end(dead, fanout.Dead, now)}))
+	for range 2 {
+		_, err = p.Store.Discard(ctx, "r1", []string{dead.ID}, run.Note{At: now})
+		ok(t, err)
+		check(map[string]run.Count{"b": {Known: 3, Done: 1, Gone: 1, Discarded: 1, Rows: 16, Queued: 3}})
+	}
 }

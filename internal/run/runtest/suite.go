@@ -45,8 +45,11 @@ func TestStore(t *testing.T, s Settings, open func(t *testing.T) Place) {
 		{"what is closed is opened", opening},
 		{"any open run", anyOpen},
 		{"the whole ledger", wholeLedger},
-		{"dead letters, oldest first", deadLetters},
+		{"dead letters", deadLetters},
 		{"the next life", nextLife},
+		{"many lives at once", manyLives},
+		{"discarded for good", discarding},
+		{"the history of a task", history},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if s.Parallel {

@@ -1,0 +1,130 @@
+package cli
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/sluicehq/sluice/internal/run"
+)
+
+func (a *app) printStatus(found []vendorStatus) {
+	if len(found) == 0 {
+		a.print("Nothing has been run in %s yet.", a.home)
+		return
+	}
+	for i, v := range found {
+		if i > 0 {
+			a.print("")
+		}
+		for _, line := range v.lines(len(v.Runs)) {
+			a.print("%s", line)
+		}
+		if v.hidden > 0 {
+			a.print("\n%s not shown (--all shows them)", plural(v.hidden, "older run"))
+		}
+	}
+}
+
+// lines show a vendor and so many of its runs.
+func (v vendorStatus) lines(runs int) []string {
+	out := []string{fmt.Sprintf("Vendor %s: %s", v.Vendor, v.State)}
+	if v.Budget != "" {
+		out = append(out, "  Budget: "+v.Budget)
+	}
+	if text := v.paceText(); text != "" {
+		out = append(out, "  "+text)
+	}
+	if len(v.Limits) > 0 {
+		out = append(out, tableLines(limitTable(v.Limits))...)
+	}
+	for _, r := range v.Runs[:min(runs, len(v.Runs))] {
+		out = append(append(out, ""), r.lines()...)
+	}
+	return out
+}
+
+// paceText is how fast the vendor is called, and what binds.
+func (v vendorStatus) paceText() string {
+	if v.Binds == "" && v.Rate == 0 {
+		return ""
+	}
+	s := "Called at " + rate(v.Rate)
+	if v.Used > 0 {
+		s += fmt.Sprintf(", %.0f %% of what the limits allowed", 100*min(v.Used, 1))
+	}
+	if v.Allowed > 0 {
+		s += fmt.Sprintf("; now %s are allowed", rate(v.Allowed))
+	}
+	if v.Processes > 1 {
+		s += fmt.Sprintf(", by %d processes", v.Processes)
+	}
+	if v.Latency > 0 {
+		s += fmt.Sprintf(", a call takes %.0f ms", v.Latency)
+	}
+	if v.Throttled > 0 {
+		s += fmt.Sprintf(", %s refused with 429 in the last minute", plural(v.Throttled, "call"))
+	}
+	if v.Binds != "" {
+		s += "; binds: " + v.Binds
+	}
+	return s
+}
+
+func tableLines(t *table) []string {
+	var b strings.Builder
+	t.write(&b, "  ")
+	return strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
+}
+
+func (r runStatus) lines() []string {
+	out := []string{fmt.Sprintf("Run %s, %s: %s, opened %s", r.Run, r.window, r.State, instantText(r.Opened))}
+	discarded := false
+	for _, s := range r.Tiers {
+		discarded = discarded || s.Discarded > 0
+	}
+	heads := []string{"tier", ">known", ">", ">done", ">gone", ">dead"}
+	if discarded {
+		heads = append(heads, ">discarded")
+	}
+	t := newTable(append(heads, ">in flight", ">waiting", ">missing", ">rows")...)
+	for _, s := range r.Tiers {
+		of := ""
+		switch {
+		case r.State != run.Open:
+		case !s.Exact && s.Expected > 0:
+			of = "of ~" + number(s.Expected)
+		case !s.Exact:
+			of = "of ?"
+		}
+		row := []any{s.Tier, s.Known, of, s.Done, s.Gone, s.Dead}
+		if discarded {
+			row = append(row, s.Discarded)
+		}
+		t.add(append(row, s.InFlight, s.Waiting, s.Missing, s.Rows)...)
+	}
+	out = append(out, tableLines(t)...)
+	if r.Sum != "" {
+		out = append(out, "  "+r.Sum)
+	}
+	if r.Left != nil {
+		out = append(out, "  "+r.Left.text())
+	}
+	if len(r.Went) > 0 {
+		out = append(out, fmt.Sprintf("  Of %s: %s", span(seconds(r.Took)), shares(r.Went)))
+	}
+	for _, f := range r.Flags {
+		out = append(out, "  Look: "+f)
+	}
+	return out
+}
+
+func (l leftStatus) text() string {
+	s := fmt.Sprintf("About %s left, %s calls, until %s", span(seconds(l.Seconds)), number(l.Calls), l.Finish.Local().Format("15:04:05 MST"))
+	if len(l.Estimated) > 0 {
+		s += fmt.Sprintf(" (%s by the last run)", list(l.Estimated))
+	}
+	if len(l.Unknown) > 0 {
+		s += fmt.Sprintf("; without %s, of which nothing is known yet", list(l.Unknown))
+	}
+	return s
+}

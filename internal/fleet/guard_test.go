@@ -1,0 +1,190 @@
+package fleet_test
+
+import (
+	"context"
+	"math"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sluicehq/sluice/internal/fanout"
+	"github.com/sluicehq/sluice/internal/fleet"
+	"github.com/sluicehq/sluice/internal/governor"
+	"github.com/sluicehq/sluice/internal/run"
+	"github.com/sluicehq/sluice/internal/series"
+	"github.com/sluicehq/sluice/internal/vendorapi"
+	"github.com/sluicehq/sluice/internal/vendorsim"
+)
+
+const fifty = "  - {name: calls, bucket: 50/s, burst: 5}\n"
+
+func sim(tree vendorsim.Tree) *vendorsim.Sim {
+	return vendorsim.New(vendorsim.Config{Tree: tree, Token: "s3cret", Latency: 50 * time.Millisecond})
+}
+
+func day(n int) fanout.Window {
+	from := time.Date(1999, 12, n, 0, 0, 0, 0, time.UTC)
+	return fanout.Window{From: from, To: from.AddDate(0, 0, 1)}
+}
+
+// start seeds a day and works it, for as long as given at most.
+func start(t *testing.T, f *fleet.Fleet, n int, budget *vendorapi.Budget, longest time.Duration) (run.Run, run.Verdict, error) {
+	t.Helper()
+	r, err := f.Seed(t.Context(), day(n), false, budget, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := f.Workers(secrets{"token": "s3cret"}, r.Seeds[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	soft, cancel := context.WithTimeout(t.Context(), longest)
+	defer cancel()
+	v, err := w.Run(soft, context.WithoutCancel(t.Context()), r.ID)
+	if closing := w.Close(); closing != nil {
+		t.Error(closing)
+	}
+	return r, v, err
+}
+
+// TestSamples: what was done in each slice, added up, is what the vendor saw and
+// the verdict says.
+func TestSamples(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tree := vendorsim.Scaled(20)
+		vendor := sim(tree)
+		f := simVirtual(t, fifty, vendor)
+		if err := vendor.Misbehave(vendorsim.Trouble{Errors: 0.05}); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		r, v, err := start(t, f, 1, nil, time.Hour)
+		if err != nil || !v.Settled() {
+			t.Fatalf("%+v, %v", v, err)
+		}
+		sum, err := f.DoneIn(t.Context(), r.Opened, v.At)
+		if err != nil {
+			t.Fatal(err)
+		}
+		st, all := vendor.Stats(), sum.All()
+		if all.Calls != st.Calls || all.Failed != st.Failed || all.Done != v.Done || all.Rows != v.Rows {
+			t.Errorf("samples say %+v, the vendor %+v, the verdict %+v", all, st, v)
+		}
+		if got, want := sum.Slices, int(time.Since(began)/series.Slice); got < want || got > want+2 {
+			t.Errorf("%d slices in %v", got, time.Since(began))
+		}
+		shown := 0
+		err = f.Series().Read(t.Context(), "sim", r.Opened.Add(-time.Minute), time.Now(), func(s series.Sample) error {
+			if left := s.Runs[r.ID]; left["data"].Known > 0 {
+				shown = max(shown, left["data"].Ended)
+			}
+			return nil
+		})
+		if err != nil || shown < v.Known/4 {
+			t.Errorf("at most %d data tasks had ended by the samples: %v", shown, err)
+		}
+		if d := all.Took.Quantile(0.5); d < 45*time.Millisecond || d > 56*time.Millisecond {
+			t.Errorf("the median call took %v", d)
+		}
+		limit, whole := sum.Lost["limit calls"], time.Duration(0)
+		for _, d := range sum.Lost {
+			whole += d
+		}
+		if float64(limit) < 0.8*float64(whole) {
+			t.Errorf("the limit binds, and the time went to %v", sum.Lost)
+		}
+		uses, err := f.Uses(t.Context(), map[string]float64{"calls": 50}, time.Minute)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if u := uses.Spans[0]; u.Calls < 1000 || math.Abs(u.Share["calls"]-float64(u.Calls)/3000) > 0.001 {
+			t.Errorf("used in the last minute: %+v", u)
+		}
+	})
+}
+
+// TestDrift: a tree that has changed is flagged before its leaves are paid for,
+// once; a stop holds until an operator accepts it, and then for good.
+func TestDrift(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tree := vendorsim.Tree{Groups: 40, Devices: 200, Datagroups: 1000, Points: 2}
+		vendor := sim(tree)
+		f := simVirtual(t, fifty+"drift: {percent: 4, then: stop}\n", vendor)
+		if _, v, err := start(t, f, 1, nil, time.Hour); err != nil || !v.Complete() {
+			t.Fatalf("%+v, %v", v, err)
+		}
+		before := vendor.Stats().Calls
+		tree.Groups, tree.Devices, tree.Datagroups = 38, 190, 950
+		vendor.Grow(tree)
+		r, v, err := start(t, f, 2, nil, time.Hour)
+		if err == nil || !strings.Contains(err.Error(), "38 tasks, 40 in the last run") {
+			t.Fatalf("%+v, %v", v, err)
+		}
+		if calls := vendor.Stats().Calls - before; calls > 60 {
+			t.Errorf("%d calls before it stopped", calls)
+		}
+		flags, err := f.Flags(t.Context(), r.ID)
+		if err != nil || len(flags) != 1 {
+			t.Errorf("%q, %v", flags, err)
+		}
+		if err := governor.Resume(t.Context(), f.GovernorStore(), "sim", governor.Note{By: "me", Why: "they have closed two sites"}); err != nil {
+			t.Fatal(err)
+		}
+		for {
+			_, v, err = start(t, f, 2, nil, time.Hour)
+			if err == nil {
+				break
+			}
+			// The tiers below are smaller as well, each is asked about once.
+			if err := governor.Resume(t.Context(), f.GovernorStore(), "sim", governor.Note{By: "me"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if !v.Complete() {
+			t.Errorf("%+v", v)
+		}
+		if flags, _ := f.Flags(t.Context(), r.ID); len(flags) > 3 {
+			t.Errorf("%d flags: %q", len(flags), flags)
+		}
+	})
+}
+
+// TestBudget: a run stops within its calls, and goes on when it is resumed.
+func TestBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tree := vendorsim.Scaled(20)
+		vendor := sim(tree)
+		f := simVirtual(t, fifty+"budget: {calls: 700}\n", vendor)
+		r, v, err := start(t, f, 1, nil, time.Hour)
+		if err == nil || !strings.Contains(err.Error(), "budget") {
+			t.Fatalf("%+v, %v", v, err)
+		}
+		if calls := vendor.Stats().Calls; calls > 700 || calls < 690 {
+			t.Errorf("%d calls of a budget of 700", calls)
+		}
+		if _, _, err := start(t, f, 1, nil, time.Hour); err == nil {
+			t.Error("it goes on though nobody has resumed it")
+		}
+		if err := governor.Resume(t.Context(), f.GovernorStore(), "sim", governor.Note{By: "me"}); err != nil {
+			t.Fatal(err)
+		}
+		r2, v, err := start(t, f, 1, nil, time.Hour)
+		if err != nil || !v.Complete() || r2.ID != r.ID {
+			t.Errorf("%+v, %v", v, err)
+		}
+		if calls := vendor.Stats().Calls; calls != tree.Calls() {
+			t.Errorf("%d calls in all, want %d", calls, tree.Calls())
+		}
+		// A time of day, asked for by hand: the clock here begins at midnight UTC.
+		at := time.Now().UTC().Add(70 * time.Second)
+		until := time.Duration(at.Hour())*time.Hour + time.Duration(at.Minute())*time.Minute
+		_, v, err = start(t, f, 2, &vendorapi.Budget{Until: until}, time.Hour)
+		if err == nil || !strings.Contains(err.Error(), "budget") {
+			t.Errorf("%+v, %v", v, err)
+		}
+		if last := vendor.Stats().Last; last.After(at.Truncate(time.Minute)) {
+			t.Errorf("the last call at %v, the budget ended at %v", last, at.Truncate(time.Minute))
+		}
+	})
+}

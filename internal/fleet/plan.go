@@ -1,0 +1,282 @@
+package fleet
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/sluicehq/sluice/internal/forecast"
+	"github.com/sluicehq/sluice/internal/governor"
+	"github.com/sluicehq/sluice/internal/run"
+	"github.com/sluicehq/sluice/internal/series"
+)
+
+// Assume is what a forecast takes for granted in the place of what the last run
+// was like. The zero Assume takes everything from there.
+type Assume struct {
+	Tasks   map[string]int     // by tier
+	Calls   map[string]float64 // a task, by tier
+	Latency time.Duration      // of a call
+	Workers int                // processes for each tier (AWS) or in all
+}
+
+// A Forecast is what is expected of a run.
+type Forecast struct {
+	forecast.Result
+	Run     string // the open run that it is of; empty: one that has not begun
+	Last    string // the run that the tree was learned from; empty: none
+	At      time.Time
+	Tiers   []PlannedTier
+	Tree    forecast.Tree
+	Limits  governor.Report
+	Used    map[string]float64 // by the last run, of what its backend bills
+	Made    float64            // calls that the last run made
+	Unknown []string           // tiers of which nobody can tell the size
+	fleet   forecast.Fleet
+	model   []forecast.Tier
+}
+
+// A PlannedTier is a tier as the forecast takes it.
+type PlannedTier struct {
+	forecast.Tier
+	Went   forecast.TierResult
+	Exact  bool   // its size is known, not estimated
+	Source string // where its size comes from: "run", "last run", "given"
+}
+
+const (
+	usualLatency = 200 * time.Millisecond // of a call, as long as nothing is known
+	usualYield   = 0.995                  // of the permits, as measured with work always there
+)
+
+// ErrNoTree says that nobody knows how large the vendor's tree is.
+var ErrNoTree = errors.New("nothing is known about the size of the vendor's tree")
+
+// Forecast tells how long a run takes that has not begun.
+func (f *Fleet) Forecast(ctx context.Context, a Assume) (*Forecast, error) {
+	last, err := f.lastRun(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	return f.forecast(ctx, a, nil, nil, last)
+}
+
+// ForecastRun tells how long an open run still takes.
+func (f *Fleet) ForecastRun(ctx context.Context, r run.Run, counts map[string]run.Count, a Assume) (*Forecast, error) {
+	last, err := f.lastRun(ctx, r.ID)
+	if err != nil {
+		return nil, err
+	}
+	return f.forecast(ctx, a, &r, counts, last)
+}
+
+// lastRun is the newest run that has a verdict over all of its tasks, but for one.
+func (f *Fleet) lastRun(ctx context.Context, except string) (*run.Run, error) {
+	all, err := f.Runs.Store.List(ctx, f.Plan.Name)
+	if err != nil {
+		return nil, fmt.Errorf("looking for the last run of %s: %w", f.Plan.Name, err)
+	}
+	for _, r := range all { // newest first
+		if r.ID != except && r.State == run.Closed && r.Verdict != nil && r.Verdict.Known > len(r.Seeds) {
+			return &r, nil
+		}
+	}
+	return nil, nil
+}
+
+func (f *Fleet) forecast(ctx context.Context, a Assume, r *run.Run, counts map[string]run.Count, last *run.Run) (*Forecast, error) {
+	out := &Forecast{At: time.Now()}
+	var err error
+	if out.Limits, err = f.GovernorStatus(ctx); err != nil {
+		return nil, err
+	}
+	var verdict *run.Verdict
+	if last != nil {
+		out.Last, verdict = last.ID, last.Verdict
+	}
+	if r != nil {
+		out.Run = r.ID
+	} else {
+		seeds := len(f.Plan.Root("plan", run.Yesterday(time.Now(), f.Plan.Zone)))
+		counts = map[string]run.Count{f.Runs.Tiers[0]: {Known: seeds}}
+	}
+	learned, err := f.learn(ctx, out, r, last)
+	if err != nil {
+		return nil, err
+	}
+	f.tree(out, a, counts, verdict, learned)
+	f.machine(out, a)
+	out.solve()
+	return out, nil
+}
+
+// learn is what the fleet did in the run, and if that is little, in the last.
+func (f *Fleet) learn(ctx context.Context, out *Forecast, r, last *run.Run) (tiers map[string]*series.Tier, err error) {
+	tiers = map[string]*series.Tier{}
+	store := f.backend.Series()
+	if store == nil {
+		return tiers, nil
+	}
+	learn := func(sum series.Sum) {
+		for name, t := range sum.Tiers {
+			if known := tiers[name]; t.Calls > 0 && t.Settled() > 0 && (known == nil || known.Settled() < fewTasks) {
+				tiers[name] = t
+			}
+		}
+	}
+	if r != nil {
+		from, now := r.Opened.Add(-series.Slice), time.Now()
+		if recent := now.Add(-lately); recent.After(from) {
+			from = recent
+		}
+		sum, err := series.Over(ctx, store, f.Plan.Name, from, now)
+		if err != nil {
+			return nil, err
+		}
+		learn(sum)
+	}
+	if last != nil {
+		sum, err := f.lastDone(ctx, last)
+		if err != nil {
+			return nil, err
+		}
+		learn(sum)
+		out.Used, out.Made = sum.Used, float64(sum.All().Calls)
+	}
+	return tiers, nil
+}
+
+const (
+	lately   = 30 * time.Minute // what an open run is judged by
+	fewTasks = 20               // tell less than the last run
+)
+
+// lastDone is what the fleet did in a closed run. It is read once.
+func (f *Fleet) lastDone(ctx context.Context, last *run.Run) (series.Sum, error) {
+	f.guard.mu.Lock()
+	known, sum := f.guard.doneIn == last.ID, f.guard.done
+	f.guard.mu.Unlock()
+	if known {
+		return sum, nil
+	}
+	sum, err := series.Over(ctx, f.backend.Series(), f.Plan.Name, last.Opened.Add(-series.Slice), last.Closed.Add(series.Slice))
+	if err == nil {
+		f.guard.mu.Lock()
+		f.guard.doneIn, f.guard.done = last.ID, sum
+		f.guard.mu.Unlock()
+	}
+	return sum, err
+}
+
+// tree sizes the tiers.
+func (f *Fleet) tree(out *Forecast, a Assume, counts map[string]run.Count, verdict *run.Verdict, learned map[string]*series.Tier) {
+	tasks, exact := run.Expected(f.Runs.Tiers, counts, verdict)
+	for i, name := range f.Runs.Tiers {
+		c := counts[name]
+		p := PlannedTier{Exact: exact[i], Source: "run"}
+		p.Tier = forecast.Tier{Name: name, Tasks: tasks[i], Known: c.Known, Ended: c.Settled(), Calls: 1, Latency: usualLatency}
+		if !exact[i] {
+			p.Source = "last run"
+		}
+		if n, ok := a.Tasks[name]; ok && !exact[i] {
+			p.Tier.Tasks, p.Source = max(n, c.Known), "given"
+		}
+		if t := learned[name]; t != nil {
+			p.Calls = float64(t.Calls) / float64(t.Settled())
+			p.Latency = t.Vendor / time.Duration(t.Calls)
+		}
+		p.Calls = cmp.Or(a.Calls[name], p.Calls)
+		p.Latency = cmp.Or(a.Latency, p.Latency)
+		if p.Tier.Tasks == 0 && i > 0 && !exact[i] {
+			out.Unknown = append(out.Unknown, name)
+		}
+		out.Tiers = append(out.Tiers, p)
+		out.model = append(out.model, p.Tier)
+		left := float64(max(0, p.Tier.Tasks-p.Ended))
+		out.Tree.Tasks += left
+		if i < len(f.Runs.Tiers)-1 {
+			out.Tree.Lists += left
+		}
+		if i > 0 && f.Plan.Tiers[i-1].Unique {
+			out.Tree.Unique += left
+		}
+	}
+	out.Tree.Tiers = len(f.Runs.Tiers)
+}
+
+// machine is what the tree is walked with.
+func (f *Fleet) machine(out *Forecast, a Assume) {
+	flush := cmp.Or(f.opt.Engine.FlushEvery, 5*time.Second)
+	m := forecast.Fleet{
+		Every: out.Limits.Interval, InFlight: out.Limits.InFlight, Own: 32, Workers: max(a.Workers, 1), Yield: usualYield,
+		Flush: flush, FlushSize: cmp.Or(f.opt.Engine.FlushResults, 256), Settle: 20 * time.Millisecond,
+		Wake: f.opt.Idle / 2, Start: 100 * time.Millisecond, End: 2*f.opt.Idle + 100*time.Millisecond,
+	}
+	if f.opt.Tick > 0 { // somebody looks once in a while: half of that, on average
+		m.Apart, m.Settle, m.Start = true, 200*time.Millisecond, time.Second
+		m.Wake, m.End = f.opt.Tick/2, f.opt.Tick/2+5*time.Second
+	}
+	out.fleet = m
+}
+
+func (p *Forecast) solve() {
+	p.Result = forecast.Of(p.model, p.fleet)
+	for i := range p.Tiers {
+		p.Tiers[i].Went = p.Result.Tiers[i]
+	}
+}
+
+// With is the forecast under other limits, or with more processes: zero values
+// leave what there is.
+func (p *Forecast) With(every time.Duration, inFlight, workers int) *Forecast {
+	q := *p
+	q.Tiers = slices.Clone(p.Tiers)
+	q.fleet.Every = cmp.Or(every, p.fleet.Every)
+	q.fleet.InFlight = cmp.Or(inFlight, p.fleet.InFlight)
+	q.fleet.Workers = cmp.Or(workers, p.fleet.Workers)
+	q.solve()
+	return &q
+}
+
+// Fleet is what the forecast walks the tree with.
+func (p *Forecast) Fleet() forecast.Fleet { return p.fleet }
+
+// Complete tells whether the whole tree's size is known or estimated.
+func (p *Forecast) Complete() error {
+	if len(p.Unknown) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: no run has ended yet, and nothing is given for %v", ErrNoTree, p.Unknown)
+}
+
+// Binding is the limit that is the tightest by its rate, and the one that is by
+// its calls in flight; empty: there is none.
+func Binding(rep governor.Report) (rate, inFlight string) {
+	var widest time.Duration
+	fewest := 0
+	for _, l := range rep.Limits {
+		if l.Rate > 0 {
+			if every := time.Duration(float64(time.Second) / l.Rate); every > widest {
+				rate, widest = l.Spec.Name, every
+			}
+		}
+		if n := l.Now.InFlight; n > 0 && (fewest == 0 || n < fewest) {
+			inFlight, fewest = l.Spec.Name, n
+		}
+	}
+	return rate, inFlight
+}
+
+// MinutesLeft estimates how long an open run still takes; 0 where nobody can
+// tell.
+func (f *Fleet) MinutesLeft(ctx context.Context, r run.Run, counts map[string]run.Count) float64 {
+	p, err := f.ForecastRun(ctx, r, maps.Clone(counts), Assume{})
+	if err != nil {
+		return 0
+	}
+	return p.Duration.Minutes()
+}

@@ -1,0 +1,107 @@
+package governor
+
+import (
+	"slices"
+	"time"
+)
+
+// Now is what a process knows of its vendor at this moment.
+type Now struct {
+	// Binds is what keeps callers of this process waiting: "" (nobody waits),
+	// "limit NAME" (the rate of that limit), "in flight NAME" (places of that
+	// limit; without a name this process's own), "brake", "outage", "pause",
+	// "credentials", "budget", "drift", or "store" (it cannot be read, or the
+	// clock is off). All but the first three are also said for some seconds
+	// after callers were sent away for them.
+	Binds    string
+	Rates    map[string]float64 // calls a second that each limit with a rate allows the fleet
+	Brake    Brake
+	Breaker  Breaker
+	Stop     Stop
+	Every    time.Duration // between permits of the whole fleet; 0: no rate
+	InFlight int           // calls at once of the whole fleet; 0: no limit
+}
+
+// Now says what holds by the latest view. It asks nobody.
+func (g *Governor) Now() Now {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	now := g.instant()
+	it := &g.view.item
+	r := g.ruling(now.wall)
+	bounds := g.rules.bounds(it, now.wall)
+	n := Now{Binds: g.binds(now, bounds), Rates: map[string]float64{},
+		Brake: it.Brake, Breaker: it.Breaker, Stop: it.stopped(now.wall), Every: r.every, InFlight: r.inFlight}
+	for _, b := range bounds {
+		if every := b.every(g.rules.spread); every > 0 {
+			n.Rates[b.Name] = rate(every)
+		}
+	}
+	return n
+}
+
+func rate(every time.Duration) float64 { return float64(time.Second) / float64(every) }
+
+// stopped is the stop that holds at now, written down or not.
+func (it *Item) stopped(now time.Time) Stop {
+	if it.Stop.Kind == "" {
+		if why := it.over(now); why != "" {
+			return Stop{Kind: ByBudget, Why: why, At: now}
+		}
+	}
+	return it.Stop
+}
+
+// remembered is how long those who were sent away count as waiting.
+const remembered = 15 * time.Second
+
+// binds is Now.Binds. g.mu is held.
+func (g *Governor) binds(now instant, bounds []bound) string {
+	it := &g.view.item
+	waits := len(g.waiters) > 0
+	if !waits && (g.away == 0 || now.mono-g.away > remembered) {
+		return ""
+	}
+	switch stop := it.stopped(now.wall); {
+	case g.clock.off != "" || g.view.failed != nil || waits && (!g.clock.trusted(now) || !g.seen(now, g.cfg.Stale)):
+		return "store"
+	case stop.Kind == ByOperator:
+		return "pause"
+	case stop.Kind != "":
+		return string(stop.Kind)
+	case it.Breaker.Open():
+		return "outage"
+	case latest(it.Brake.Until, g.obey).After(now.wall):
+		return "brake"
+	case !waits:
+		return ""
+	}
+	if it.Budget.left() == 0 && len(g.slots) == 0 && g.funds() == 0 {
+		return string(ByBudget)
+	}
+	due := len(g.slots) > 0 && !g.slots[0].at.After(now.wall)
+	if !g.paced() || g.flight.short(now.mono) || g.free(now) == 0 && (due || g.flight.held == 0) {
+		return fewest(bounds)
+	}
+	return "limit " + widest(bounds, g.rules.spread)
+}
+
+// fewest names what bounds calls at once.
+func fewest(bounds []bound) string {
+	bounds = slices.DeleteFunc(slices.Clone(bounds), func(b bound) bool { return b.InFlight == 0 })
+	if len(bounds) == 0 {
+		return "in flight"
+	}
+	return "in flight " + slices.MinFunc(bounds, func(a, b bound) int { return a.InFlight - b.InFlight }).Name
+}
+
+// widest names the limit whose slots are furthest apart; empty: none has a rate.
+func widest(bounds []bound, spread time.Duration) string {
+	name, most := "", time.Duration(0)
+	for _, b := range bounds {
+		if every := b.every(spread); every > most {
+			name, most = b.Name, every
+		}
+	}
+	return name
+}

@@ -1,0 +1,106 @@
+package series
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// A Sum is what a fleet did from an instant to another.
+type Sum struct {
+	From, To time.Time // To is zero: nothing was done
+	Tiers    map[string]*Tier
+	Lost     map[string]time.Duration
+	Worked   time.Duration // summed over processes
+	Used     map[string]float64
+	Last     Sample // the latest
+	Brakes   []Brake
+	// Allowed is how many calls each limit would have allowed in the slices in
+	// which somebody worked.
+	Allowed map[string]float64
+	Slices  int // in which somebody worked
+}
+
+// All adds up all tiers.
+func (s *Sum) All() (all Tier) {
+	for _, t := range s.Tiers {
+		all.Add(*t)
+	}
+	return all
+}
+
+// Summing adds samples up one by one, oldest first, and keeps none.
+type Summing struct {
+	Sum
+	slice time.Time
+	rates map[string]float64
+}
+
+// Add adds a sample.
+func (s *Summing) Add(sample Sample) {
+	if s.Tiers == nil {
+		s.Sum = Sum{From: sample.At, Tiers: map[string]*Tier{}, Lost: map[string]time.Duration{}, Used: map[string]float64{}, Allowed: map[string]float64{}}
+	}
+	for name, t := range sample.Tiers {
+		if s.Tiers[name] == nil {
+			s.Tiers[name] = &Tier{}
+		}
+		s.Tiers[name].Add(t)
+	}
+	for what, d := range sample.Lost {
+		s.Lost[what] += d
+	}
+	for what, n := range sample.Used {
+		s.Used[what] += n
+	}
+	if b := sample.Brake; b != nil && (len(s.Brakes) == 0 || b.Set.After(s.Brakes[len(s.Brakes)-1].Set)) {
+		s.Brakes = append(s.Brakes, *b)
+	}
+	s.Worked += sample.Worked
+	if !sample.At.Equal(s.slice) {
+		s.slice, s.rates = sample.At, nil
+		s.Slices++
+	}
+	if s.rates == nil && sample.Rates != nil { // of a slice that several processes report the rates count once
+		s.rates = sample.Rates
+		for limit, r := range sample.Rates {
+			s.Allowed[limit] += r * Slice.Seconds()
+		}
+	}
+	s.To, s.Last = sample.At.Add(Slice), sample
+}
+
+// Over adds up what a vendor's fleet did in the slices that began from an
+// instant on, and before another.
+func Over(ctx context.Context, store Store, vendor string, from, to time.Time) (Sum, error) {
+	var s Summing
+	err := store.Read(ctx, vendor, from, to, func(sample Sample) error { s.Add(sample); return nil })
+	if err != nil {
+		return Sum{}, fmt.Errorf("reading what the fleet of %s did: %w", vendor, err)
+	}
+	return s.Sum, nil
+}
+
+// Nobody is what Went calls the time in which no process was at work.
+const Nobody = "nobody at work"
+
+// Went is where a time went, in seconds: what workers waited for, by its part of
+// all that they waited, and the time in which nobody was at work.
+func Went(lost map[string]time.Duration, slices int, took time.Duration) map[string]float64 {
+	sum := time.Duration(0)
+	for _, d := range lost {
+		sum += d
+	}
+	out := map[string]float64{}
+	if sum == 0 {
+		return out
+	}
+	worked := min(time.Duration(slices)*Slice, took)
+	for what, d := range lost {
+		out[what] = worked.Seconds() * float64(d) / float64(sum)
+	}
+	if idle := (took - worked).Seconds(); idle > Slice.Seconds() {
+		out[Nobody] = idle
+	}
+	return out
+}
