@@ -207,7 +207,7 @@ func (a *app) root() *cobra.Command {
 		&cobra.Group{ID: "steer", Title: "Steering:"}, &cobra.Group{ID: "vendor", Title: "Vendors:"})
 	for id, cmds := range map[string][]*cobra.Command{
 		"work":   {a.runCommand(), a.seedCommand(), a.workerCommand(), a.backfillCommand(), a.repairCommand(), a.replayCommand(), a.discardCommand(), a.demoCommand()},
-		"look":   {a.statusCommand(), a.planCommand(), a.deadCommand(), a.readCommand()},
+		"look":   {a.statusCommand(), a.planCommand(), a.deadCommand(), a.readCommand(), a.reportCommand()},
 		"steer":  {a.limitsCommand(), a.pauseCommand(), a.resumeCommand()},
 		"vendor": {a.vendorCommand()},
 	} {

@@ -179,7 +179,8 @@ func TestCrashLeavesRoom(t *testing.T) {
 		n := second.calls.Load()
 		f.fits(f.close())
 		t.Logf("%d calls in the 10 s after a crash", n)
-		if n < 1900 {
+		// What the dead process had booked, up to 1.25 s ahead, is lost.
+		if n < 1700 {
 			t.Errorf("%d calls in %v after a crash, the rate allows 2,000", n, time.Since(from))
 		}
 	})
