@@ -209,7 +209,10 @@ func (j *job) stopped(r run.Run) error {
 // One that the vendor refused ends as any other error does.
 func (j *job) broken(r run.Run, err error) error {
 	rep, statusErr := j.fleet.GovernorStatus(context.WithoutCancel(j.soft))
-	if j.demo || statusErr == nil && rep.Stop.Kind != "" {
+	switch {
+	case !j.demo && statusErr == nil && (rep.Stop.Kind == governor.ByBudget || rep.Stop.Kind == governor.ByDrift):
+		return &exit{code: exitStopped, err: fmt.Errorf("%s. To go on: sluice resume %s%s, then: %s", rep.Stop.Why, r.Vendor, j.homeFlag(), j.resume(r))}
+	case j.demo || statusErr == nil && rep.Stop.Kind != "":
 		return err
 	}
 	return &exit{code: exitStopped, err: fmt.Errorf("%w. Resume with: %s", j.explain(err), j.resume(r))}

@@ -299,7 +299,7 @@ func (s *runStatus) reckon(ctx context.Context, f *fleet.Fleet, r run.Run, count
 		end = time.Now()
 	}
 	s.Took = end.Sub(r.Opened).Seconds()
-	s.Went = series.Went(done.Lost, done.Slices, end.Sub(r.Opened))
+	s.Went = went(done.Lost, done.Slices, end.Sub(r.Opened))
 	if s.Flags, err = f.Flags(ctx, r.ID); err != nil || r.State != run.Open {
 		return err
 	}

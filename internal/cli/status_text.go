@@ -3,9 +3,32 @@ package cli
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/sluicehq/sluice/internal/run"
+	"github.com/sluicehq/sluice/internal/series"
 )
+
+// went is where a run's time went: what workers waited for, by its part of all
+// that they waited, and the time in which nobody was at work.
+func went(lost map[string]time.Duration, slices int, took time.Duration) map[string]float64 {
+	sum := time.Duration(0)
+	for _, d := range lost {
+		sum += d
+	}
+	out := map[string]float64{}
+	if sum == 0 {
+		return out
+	}
+	worked := min(time.Duration(slices)*series.Slice, took)
+	for what, d := range lost {
+		out[what] = worked.Seconds() * float64(d) / float64(sum)
+	}
+	if idle := (took - worked).Seconds(); idle > series.Slice.Seconds() {
+		out["nobody at work"] = idle
+	}
+	return out
+}
 
 func (a *app) printStatus(found []vendorStatus) {
 	if len(found) == 0 {

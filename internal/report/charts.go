@@ -8,8 +8,6 @@ import (
 	"strings"
 
 	"gonum.org/v1/plot/plotter"
-
-	"github.com/sluicehq/sluice/internal/series"
 )
 
 // newChart is an empty chart over the run's time, with a column under the
@@ -189,7 +187,7 @@ func (d *Doc) wentParts() (parts []wentPart) {
 		case strings.HasPrefix(what, "in flight"):
 			ink = fmt.Sprintf("w-flight%d", flights%2)
 			flights++
-		case what == series.Nobody:
+		case what == Nobody:
 			ink = "w-nobody"
 		case slices.Contains([]string{"vendor", "us", Brake, Outage, Pause, "budget"}, what):
 			ink = "w-" + what

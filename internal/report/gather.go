@@ -54,9 +54,7 @@ type gathering struct {
 	at      []point // as doc.Points
 	tookBy  []fanout.Latencies
 	slice   time.Time
-	worked  int // slices in which somebody was at work
 	rated   bool
-	lost    map[string]time.Duration
 	used    map[string]float64
 	active  []map[time.Time]bool // slices in which a tier had work, by tier
 	brakes  map[time.Time]Band
@@ -83,7 +81,7 @@ func newGathering(f Facts) *gathering {
 	}
 	g := &gathering{
 		f: f, start: r.Opened.UTC().Truncate(series.Slice), tiers: map[string]int{},
-		lost: map[string]time.Duration{}, used: map[string]float64{}, brakes: map[time.Time]Band{}, allowed: map[string]float64{}, others: map[string]bool{},
+		used: map[string]float64{}, brakes: map[time.Time]Band{}, allowed: map[string]float64{}, others: map[string]bool{},
 	}
 	g.doc = &Doc{
 		Vendor: r.Vendor, Run: r.ID, Window: f.Window, State: r.State, Opened: r.Opened.UTC(), End: end.UTC(), Made: f.Made.UTC(),
@@ -103,13 +101,7 @@ func newGathering(f Facts) *gathering {
 	g.step = series.Slice * time.Duration((slices+maxPoints-1)/maxPoints)
 	g.doc.Step = g.step.Seconds()
 	for at := g.start; at.Before(end); at = at.Add(g.step) {
-		p := Point{At: at, Until: at.Add(g.step), Calls: make([]int, len(r.Tiers))}
-		if p.At.Before(g.doc.Opened) {
-			p.At = g.doc.Opened
-		}
-		if p.Until.After(g.doc.End) {
-			p.Until = g.doc.End
-		}
+		p := Point{At: later(at, g.doc.Opened), Until: earlier(at.Add(g.step), g.doc.End), Calls: make([]int, len(r.Tiers))}
 		g.doc.Points = append(g.doc.Points, p)
 		g.at = append(g.at, point{took: fanout.Latencies{}, lost: map[string]time.Duration{}})
 	}
@@ -131,13 +123,12 @@ func tierOf(name string, c run.Count, v *run.Verdict) Tier {
 // add adds one process's slice. They come oldest first.
 func (g *gathering) add(s series.Sample) {
 	i := int(s.At.Sub(g.start) / g.step)
-	if s.At.Before(g.start) || i >= len(g.at) {
+	if s.At.Before(g.start) || i >= len(g.at) || g.before(s) {
 		return
 	}
 	p, at := &g.doc.Points[i], &g.at[i]
 	if !s.At.Equal(g.slice) {
 		g.slice, g.rated = s.At, false
-		g.worked++
 		at.slices++
 	}
 	for name, t := range s.Tiers {
@@ -145,7 +136,6 @@ func (g *gathering) add(s series.Sample) {
 	}
 	for what, d := range s.Lost {
 		at.lost[what] += d
-		g.lost[what] += d
 	}
 	for what, n := range s.Used {
 		g.used[what] += n
@@ -160,6 +150,14 @@ func (g *gathering) add(s series.Sample) {
 	if left, ok := s.Runs[g.f.Run.ID]; ok {
 		at.addLeft(s.At, left)
 	}
+}
+
+// before tells whether a sample is of work that ended in the slice in which the
+// run was opened: the run was not there yet when it was taken.
+func (g *gathering) before(s series.Sample) bool {
+	_, there := s.Runs[g.f.Run.ID]
+	end := s.At.Add(series.Slice)
+	return s.At.Before(g.doc.Opened) && !there && s.Runs != nil && g.doc.End.After(end)
 }
 
 func (g *gathering) addTier(p *Point, at *point, slice time.Time, name string, t series.Tier) {
@@ -187,13 +185,7 @@ func (g *gathering) addRates(at *point, s series.Sample) {
 		return
 	}
 	g.rated = true
-	from, to := s.At, s.At.Add(series.Slice)
-	if from.Before(g.doc.Opened) {
-		from = g.doc.Opened
-	}
-	if to.After(g.doc.End) {
-		to = g.doc.End
-	}
+	from, to := later(s.At, g.doc.Opened), earlier(s.At.Add(series.Slice), g.doc.End)
 	tightest := -1.0
 	for limit, r := range s.Rates {
 		g.allowed[limit] += r * to.Sub(from).Seconds()
@@ -237,6 +229,7 @@ func (p *point) addLeft(slice time.Time, left map[string]series.Left) {
 // finish makes the figures of what was added up.
 func (g *gathering) finish() *Doc {
 	d := g.doc
+	g.held()
 	g.depths()
 	for i := range d.Points {
 		p, at := &d.Points[i], g.at[i]
@@ -246,10 +239,13 @@ func (g *gathering) finish() *Doc {
 		for _, r := range at.rates {
 			p.Allowed += r / float64(len(at.rates))
 		}
-		if at.slices > 0 {
-			p.Went = series.Went(at.lost, at.slices, p.Until.Sub(p.At))
-			delete(p.Went, series.Nobody)
+		p.Went = g.went(i)
+		for what, sec := range p.Went {
+			d.Went[what] += sec
 		}
+	}
+	if d.Went[Nobody] <= series.Slice.Seconds() { // the edges of what was written
+		delete(d.Went, Nobody)
 	}
 	for i := range d.Tiers {
 		d.Tiers[i].P50, d.Tiers[i].P90, d.Tiers[i].P99 = quantiles(g.tookBy[i])
@@ -265,8 +261,6 @@ func (g *gathering) finish() *Doc {
 		}
 		return len(a.Name) - len(b.Name)
 	})
-	d.Went = series.Went(g.lost, g.worked, d.End.Sub(d.Opened))
-	g.held()
 	g.trees()
 	g.cost()
 	g.notes()
@@ -299,6 +293,9 @@ func (g *gathering) depths() {
 			d.Points[i].Depth = make([]int, len(d.Tiers)) // the closer has seen to it
 		}
 		for t, n := range d.Points[i].Depth {
+			if i == 0 && t == 0 && d.Tiers[t].Peak == 0 {
+				d.Tiers[t].Peak, d.Tiers[t].PeakAt = len(g.f.Run.Seeds), d.Opened
+			}
 			if n > d.Tiers[t].Peak {
 				d.Tiers[t].Peak, d.Tiers[t].PeakAt = n, d.Points[i].Until
 			}

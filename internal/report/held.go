@@ -8,6 +8,7 @@ import (
 
 	"github.com/sluicehq/sluice/internal/governor"
 	"github.com/sluicehq/sluice/internal/run"
+	"github.com/sluicehq/sluice/internal/series"
 )
 
 // held puts the times in which nobody called in order, and the changes that
@@ -37,12 +38,7 @@ func (g *gathering) held() {
 		bands = append(bands, pauseBand(*paused, g.doc.End))
 	}
 	for _, b := range bands {
-		if b.From.Before(g.doc.Opened) {
-			b.From = g.doc.Opened
-		}
-		if b.To.After(g.doc.End) {
-			b.To = g.doc.End
-		}
+		b.From, b.To = later(b.From, g.doc.Opened), earlier(b.To, g.doc.End)
 		if b.To.After(b.From) {
 			g.doc.Bands = append(g.doc.Bands, b)
 		}
@@ -57,6 +53,60 @@ func pauseBand(stop governor.Entry, to time.Time) Band {
 		why = strings.TrimSuffix(stop.New+": "+why, ": ")
 	}
 	return Band{Pause, stop.At.UTC(), to.UTC(), why}
+}
+
+// Nobody is what Went calls the time in which no process was at work.
+const Nobody = "nobody at work"
+
+// went is where the time of a point went: to what held the fleet, as long as that
+// was; the rest by the parts of what the workers waited for. Who is held has given
+// its tasks back and waits with none, so the waiting itself says little of that.
+func (g *gathering) went(i int) map[string]float64 {
+	p, at := g.doc.Points[i], g.at[i]
+	out := map[string]float64{}
+	took, until := p.Until.Sub(p.At), p.At
+	held := time.Duration(0)
+	for _, b := range g.doc.Bands {
+		from, to := later(b.From, until), earlier(b.To, p.Until)
+		if d := to.Sub(from); d > 0 {
+			out[b.Kind] += d.Seconds()
+			held += d
+			until = to
+		}
+	}
+	idle := max(0, took-time.Duration(at.slices)*series.Slice-held)
+	rest, waited := took-held-idle, time.Duration(0)
+	for what, d := range at.lost {
+		if what != Brake && what != Outage && what != Pause {
+			waited += d
+		}
+	}
+	if waited == 0 {
+		idle, rest = idle+rest, 0
+	}
+	for what, d := range at.lost {
+		if s := rest.Seconds() * float64(d) / float64(max(waited, 1)); s > 0 && what != Brake && what != Outage && what != Pause {
+			out[what] = s
+		}
+	}
+	if idle > 0 {
+		out[Nobody] = idle.Seconds()
+	}
+	return out
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 // notes say what a reader has to know about the figures.

@@ -76,6 +76,8 @@ func instant(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UT
 
 func percent(x float64) string {
 	switch {
+	case x == 0:
+		return "0 %"
 	case x > 0 && x < 0.001:
 		return "under 0.1 %"
 	case x < 0.0995:

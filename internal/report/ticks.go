@@ -75,5 +75,17 @@ func timeTicks(from, to time.Time, n int) plot.ConstantTicks {
 	return ticks
 }
 
+// within takes the labels from ticks so near to an end of the axis that they
+// would stand over it, or on the other axis' labels.
+func within(ticks plot.ConstantTicks, from, to, width float64) plot.ConstantTicks {
+	for i, t := range ticks {
+		room := 0.6 * textSize * float64(len(t.Label)) / 2
+		if x := width * (t.Value - from) / (to - from); x < room || x > width-room {
+			ticks[i].Label = " "
+		}
+	}
+	return ticks
+}
+
 // seconds is an instant on a time axis.
 func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }

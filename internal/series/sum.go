@@ -80,27 +80,3 @@ func Over(ctx context.Context, store Store, vendor string, from, to time.Time) (
 	}
 	return s.Sum, nil
 }
-
-// Nobody is what Went calls the time in which no process was at work.
-const Nobody = "nobody at work"
-
-// Went is where a time went, in seconds: what workers waited for, by its part of
-// all that they waited, and the time in which nobody was at work.
-func Went(lost map[string]time.Duration, slices int, took time.Duration) map[string]float64 {
-	sum := time.Duration(0)
-	for _, d := range lost {
-		sum += d
-	}
-	out := map[string]float64{}
-	if sum == 0 {
-		return out
-	}
-	worked := min(time.Duration(slices)*Slice, took)
-	for what, d := range lost {
-		out[what] = worked.Seconds() * float64(d) / float64(sum)
-	}
-	if idle := (took - worked).Seconds(); idle > Slice.Seconds() {
-		out[Nobody] = idle
-	}
-	return out
-}

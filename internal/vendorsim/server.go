@@ -124,6 +124,10 @@ func (s *Sim) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writeError(w, http.StatusTooManyRequests, "too many requests")
 		return
 	}
+	if trouble.Poison != "" && strings.Contains(r.URL.RequestURI(), trouble.Poison) {
+		s.fail(w, http.StatusUnprocessableEntity, "this cannot be processed")
+		return
+	}
 	if trouble.Errors > rand.Float64() {
 		s.fail(w, http.StatusInternalServerError, "internal error")
 		return

@@ -14,6 +14,7 @@ type Trouble struct {
 	Malformed  float64  `json:"malformed,omitempty"`   // bodies that are no JSON
 	Slow       Duration `json:"slow,omitempty"`        // added to every answer
 	Changing   bool     `json:"changing,omitempty"`    // lists differ from one fetch to the next
+	Poison     string   `json:"poison,omitempty"`      // requests whose path and query contain it are answered 422
 	Throttle   bool     `json:"throttle,omitempty"`    // every call is refused with 429, within the limits or not
 	RetryAfter int      `json:"retry_after,omitempty"` // what such a refusal asks for, in seconds (1)
 	For        Duration `json:"for,omitempty"`         // then all is well again; zero: until told otherwise
