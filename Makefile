@@ -63,6 +63,7 @@ prove: ## limits, kills, outages and hand-overs in real time: about 30 minutes
 	$(GO) test -tags prove -count 1 -timeout 40m -v -run 'TestShare|TestRateHalved|TestBrake|TestClockAhead|TestOutage|TestKills|TestReplayKills' ./test
 	$(GO) test -tags prove -count 1 -timeout 40m -v -run 'TestKillsOnAWS|TestHandover|TestSlices' ./test/aws
 	$(GO) test -tags prove -count 1 -timeout 20m -v -run 'TestManyLetters|TestLettersCost' ./internal/localfleet ./internal/awsfleet
+	$(GO) test -tags prove -count 1 -timeout 10m -v -run 'TestReport' ./test/browser
 
 bench: ## the targets beside the measured figures
 	@$(GO) test -count 1 -v -run 'TestBudgets' ./internal/fanout | grep target

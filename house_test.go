@@ -23,6 +23,7 @@ func TestHouse(t *testing.T) {
 		{"the engine uses the standard library only", "internal/fanout", []string{}, []string{"."}},
 		{"the governor knows the engine's ports and nothing else", "internal/governor", []string{"internal/fanout"}, []string{"modernc.org", "github.com", "net/http"}},
 		{"the client knows no queue and no governor", "internal/vendorapi", []string{"internal/fanout"}, nil},
+		{"a report is made of what is handed in", "internal/report", []string{"internal/fanout", "internal/forecast", "internal/governor", "internal/landing", "internal/price", "internal/run", "internal/series"}, []string{"modernc.org", "github.com/spf13", "github.com/aws"}},
 		{"a forecast is arithmetic", "internal/forecast", []string{"internal/price"}, []string{"."}},
 		{"a series is figures over time", "internal/series", []string{"internal/fanout"}, []string{"."}},
 		{"the landing is what every worker carries", "internal/landing", []string{"internal/fanout"}, []string{"modernc.org", "github.com/spf13", "net/http"}},
@@ -57,6 +58,10 @@ func TestHouse(t *testing.T) {
 	}
 	for pkg, reached := range deps {
 		for _, dep := range reached {
+			draws := []string{"internal/report", "internal/cli", "cmd/seed", "cmd/sluice"}
+			if strings.HasPrefix(dep, "gonum.org") && strings.HasPrefix(pkg, module) && !slices.Contains(draws, strings.TrimPrefix(pkg, module)) {
+				t.Errorf("reports are drawn by the command only: %s reaches %s", pkg, dep)
+			}
 			if strings.HasPrefix(dep, module+"cmd/") || strings.HasPrefix(dep, module+"workers/") || strings.HasPrefix(dep, module+"test") {
 				t.Errorf("nobody imports mains or tests: %s reaches %s", pkg, dep)
 			}
@@ -75,7 +80,7 @@ func TestScheduledSeeder(t *testing.T) {
 		t.Fatalf("go list: %v", err)
 	}
 	for dep := range strings.Lines(string(out)) {
-		for _, heavy := range []string{"modernc.org", "database/sql", "github.com/spf13", module + "internal/cli", module + "internal/localfleet"} {
+		for _, heavy := range []string{"modernc.org", "database/sql", "github.com/spf13", "gonum.org", module + "internal/cli", module + "internal/localfleet"} {
 			if strings.HasPrefix(dep, heavy) {
 				t.Errorf("the scheduled seeder reaches %s", dep)
 			}

@@ -52,14 +52,14 @@ type hover struct {
 type layout struct {
 	class         string
 	width, height float64
-	times, values int // ticks
+	values        int // ticks
 	hovers        bool
 }
 
 var layouts = []layout{
-	{"wide", 960, 300, 9, 5, true},
-	{"medium", 620, 270, 6, 5, false},
-	{"narrow", 380, 250, 3, 4, false},
+	{"wide", 960, 300, 5, true},
+	{"medium", 620, 270, 5, false},
+	{"narrow", 380, 250, 4, false},
 }
 
 const textSize = 13
@@ -142,7 +142,7 @@ func (c *chart) axes(l layout, inks *palette) *plot.Plot {
 	p.X.LineStyle = draw.LineStyle{Color: inks.ink("axis"), Width: 1}
 	p.Y.LineStyle.Width, p.Y.Tick.LineStyle.Width, p.Y.Tick.Length = 0, 0, 0
 	p.X.Tick.LineStyle, p.X.Tick.Length = p.X.LineStyle, 5
-	p.X.Tick.Marker = within(timeTicks(c.from, c.to, l.times), p.X.Min, p.X.Max, l.width)
+	p.X.Tick.Marker = timeTicks(c.from, c.to, l.width)
 	ticks := valueTicks(c.top, l.values, c.text)
 	if c.low > 0 {
 		p.Y.Scale = plot.LogScale{}

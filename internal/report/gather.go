@@ -157,7 +157,7 @@ func (g *gathering) add(s series.Sample) {
 func (g *gathering) before(s series.Sample) bool {
 	_, there := s.Runs[g.f.Run.ID]
 	end := s.At.Add(series.Slice)
-	return s.At.Before(g.doc.Opened) && !there && s.Runs != nil && g.doc.End.After(end)
+	return s.At.Before(g.doc.Opened) && !there && g.doc.End.After(end)
 }
 
 func (g *gathering) addTier(p *Point, at *point, slice time.Time, name string, t series.Tier) {

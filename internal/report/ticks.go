@@ -48,44 +48,52 @@ var timeSteps = []time.Duration{
 	15 * time.Minute, 30 * time.Minute, time.Hour, 2 * time.Hour, 3 * time.Hour, 6 * time.Hour, 12 * time.Hour, 24 * time.Hour,
 }
 
-// timeTicks are at most about n round instants of the clock.
-func timeTicks(from, to time.Time, n int) plot.ConstantTicks {
-	step := timeSteps[len(timeSteps)-1]
-	for i := len(timeSteps) - 1; i >= 0 && to.Sub(from) <= timeSteps[i]*time.Duration(n); i-- {
-		step = timeSteps[i]
-	}
-	for to.Sub(from) > step*time.Duration(n) {
-		step *= 2
-	}
-	layout := "15:04"
-	switch {
-	case step < time.Minute:
-		layout = "15:04:05"
-	case step >= 24*time.Hour:
-		layout = "Jan 2"
-	case to.Sub(from) > 24*time.Hour:
-		layout = "Jan 2 15:04"
+// timeTicks are round instants of the clock, as many as have room for their
+// labels. Those so near to an end of the axis that they would stand over it have
+// none.
+func timeTicks(from, to time.Time, width float64) plot.ConstantTicks {
+	all := to.Sub(from)
+	step, layout := timeSteps[0], ""
+	for i := 0; ; i++ {
+		if i < len(timeSteps) {
+			step = timeSteps[i]
+		} else {
+			step *= 2
+		}
+		layout = timeLayout(step, all)
+		if float64(all/step+1)*(labelWidth(layout)+2*textSize) <= width {
+			break
+		}
 	}
 	var ticks plot.ConstantTicks
 	for at := from.Truncate(step); !at.After(to); at = at.Add(step) {
-		if !at.Before(from) {
-			ticks = append(ticks, plot.Tick{Value: seconds(at), Label: at.Format(layout)})
+		if at.Before(from) {
+			continue
 		}
+		label := at.Format(layout)
+		if x, room := width*float64(at.Sub(from))/float64(all), labelWidth(label)/2; x < room || x > width-room {
+			label = " "
+		}
+		ticks = append(ticks, plot.Tick{Value: seconds(at), Label: label})
 	}
 	return ticks
 }
 
-// within takes the labels from ticks so near to an end of the axis that they
-// would stand over it, or on the other axis' labels.
-func within(ticks plot.ConstantTicks, from, to, width float64) plot.ConstantTicks {
-	for i, t := range ticks {
-		room := 0.6 * textSize * float64(len(t.Label)) / 2
-		if x := width * (t.Value - from) / (to - from); x < room || x > width-room {
-			ticks[i].Label = " "
-		}
+// timeLayout is how instants that lie step apart are told from each other.
+func timeLayout(step, all time.Duration) string {
+	switch {
+	case step < time.Minute:
+		return "15:04:05"
+	case step >= 24*time.Hour:
+		return "Jan 2"
+	case all > 24*time.Hour:
+		return "Jan 2 15:04"
 	}
-	return ticks
+	return "15:04"
 }
+
+// labelWidth is about how wide a label is.
+func labelWidth(label string) float64 { return 0.6 * textSize * float64(len(label)) }
 
 // seconds is an instant on a time axis.
 func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
