@@ -41,15 +41,25 @@ func (d *Doc) depthChart() template.HTML {
 	c.top = 1
 	for t := range d.Tiers {
 		line := shape{ink: tierInk(t), width: 2.2}
-		for _, r := range runsOf(len(d.Points), func(i int) bool { return d.Points[i].Depth != nil }) {
+		depth := func(i int) float64 {
+			if i < 0 { // a run begins with its seeds
+				return d.seeds(t)
+			}
+			if i >= len(d.Points) || d.Points[i].Depth == nil {
+				return 0
+			}
+			return float64(d.Points[i].Depth[t])
+		}
+		// Empty queues would lie on each other along the axis.
+		filled := func(i int) bool { return depth(i-1) > 0 || depth(i) > 0 || depth(i+1) > 0 }
+		for _, r := range runsOf(len(d.Points), filled) {
 			var part plotter.XYs
-			if r[0] == 0 { // a run begins with its seeds
-				part = append(part, plotter.XY{X: seconds(d.Opened), Y: d.seeds(t)})
+			if r[0] == 0 {
+				part = append(part, plotter.XY{X: seconds(d.Opened), Y: depth(-1)})
 			}
 			for i := r[0]; i < r[1]; i++ {
-				n := float64(d.Points[i].Depth[t])
-				c.top = max(c.top, n*1.04)
-				part = append(part, plotter.XY{X: seconds(d.Points[i].Until), Y: n})
+				c.top = max(c.top, depth(i)*1.04)
+				part = append(part, plotter.XY{X: seconds(d.Points[i].Until), Y: depth(i)})
 			}
 			line.parts = append(line.parts, part)
 		}

@@ -113,5 +113,8 @@ func bound(what string) string {
 	if name, ok := strings.CutPrefix(what, "in flight "); ok {
 		return "calls in flight, " + name
 	}
+	if name, ok := strings.CutPrefix(what, "limit "); ok {
+		return "the limit, " + name
+	}
 	return what
 }

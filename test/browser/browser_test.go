@@ -87,6 +87,7 @@ type seen struct {
 	Crossed  []string `json:"crossed"`  // texts of charts that lie on each other, or outside
 	Charts   int      `json:"charts"`   // that show
 	Empty    []string `json:"empty"`    // charts in which nothing is drawn
+	Cut      []string `json:"cut"`      // tables of which a part is out of sight
 	Unnamed  []string `json:"unnamed"`  // colours that no style names
 	Alive    int      `json:"alive"`    // elements that a hostile answer would have made
 	Dark     bool     `json:"dark"`
@@ -153,7 +154,7 @@ func judge(t *testing.T, s seen, scheme string) {
 		t.Errorf("the page is %d pixels wider than its window", s.Overflow)
 	}
 	for what, found := range map[string][]string{
-		"too faint": s.Faint, "too small": s.Tiny, "on another or outside": s.Crossed, "an empty chart": s.Empty, "a colour without a name": s.Unnamed,
+		"too faint": s.Faint, "too small": s.Tiny, "on another or outside": s.Crossed, "an empty chart": s.Empty, "a table cut off": s.Cut, "a colour without a name": s.Unnamed,
 	} {
 		if len(found) > 0 {
 			t.Errorf("%s: %d, such as %q", what, len(found), found[:min(len(found), 5)])

@@ -1,5 +1,5 @@
 (() => {
-  const out = {overflow: 0, faint: [], tiny: [], crossed: [], charts: 0, empty: [], unnamed: [], alive: 0, dark: false};
+  const out = {overflow: 0, faint: [], tiny: [], crossed: [], charts: 0, empty: [], unnamed: [], cut: [], alive: 0, dark: false};
   const root = document.documentElement;
   out.overflow = Math.max(0, root.scrollWidth - window.innerWidth);
   out.alive = document.querySelectorAll("script, main img, iframe, object, embed, link[rel=stylesheet]").length;
@@ -34,6 +34,10 @@
     if (!(ratio >= 4.5)) out.faint.push(ratio.toFixed(1) + " " + text.slice(0, 40));
     const scale = svg ? svg.getBoundingClientRect().width / svg.viewBox.baseVal.width : 1;
     if (parseFloat(style.fontSize) * scale < 9.5) out.tiny.push(text.slice(0, 40));
+  }
+
+  for (const el of document.querySelectorAll(".scroll")) {
+    if (shows(el) && el.scrollWidth > el.clientWidth + 1) out.cut.push(el.closest("section").id + " by " + (el.scrollWidth - el.clientWidth));
   }
 
   for (const svg of document.querySelectorAll("svg.chart")) {
