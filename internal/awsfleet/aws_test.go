@@ -129,7 +129,7 @@ func TestGovernorStore(t *testing.T) {
 		if stacks[t] == nil {
 			s := awstest.Start(t)
 			stack := s.Make(t, vendor)
-			stacks[t] = func() governor.Store { return s.Open(t, "AKIATEST").Use(stack).Governor() }
+			stacks[t] = func() governor.Store { return awsfleet.Patient(s.Open(t, "AKIATEST").Use(stack)).Governor() }
 		}
 		return stacks[t]()
 	})

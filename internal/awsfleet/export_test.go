@@ -11,6 +11,13 @@ func Objects(v *Vendor) landing.Store {
 	return &objects{cloud: v.cloud, bucket: v.stack.Bucket, prefix: "landing/"}
 }
 
+// Patient lets the governor's store take its time: how soon it gives up is not
+// what a test on a busy machine is about.
+func Patient(v *Vendor) *Vendor {
+	v.quick.limit = operationTime
+	return v
+}
+
 // Each is each.
 func Each(ctx context.Context, n int, f func(int) error) error { return each(ctx, n, f) }
 

@@ -17,7 +17,7 @@ func TestHistory(t *testing.T) {
 	t.Parallel()
 	s := awstest.StandIn(t)
 	stack := s.Make(t, vendor)
-	a, b := s.Open(t, "AKIAONE").Use(stack).Governor(), s.Open(t, "AKIATWO").Use(stack).Governor()
+	a, b := awsfleet.Patient(s.Open(t, "AKIAONE").Use(stack)).Governor(), awsfleet.Patient(s.Open(t, "AKIATWO").Use(stack)).Governor()
 	limits := []governor.Limit{{Name: "calls", Kind: governor.Bucket, Count: 5, Per: time.Second, Burst: 2}}
 	status := func() []governor.Entry {
 		t.Helper()

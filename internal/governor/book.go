@@ -23,7 +23,7 @@ func share(every time.Duration, live int) int {
 func (g *Governor) bookable(now instant) (k int, wait time.Duration) {
 	it := &g.view.item
 	need := g.wanted(now) - len(g.slots)
-	if need <= 0 || len(g.waiters) == 0 || it.Stop.Kind != "" || it.Breaker.Open() || it.Budget.left() == 0 {
+	if need <= 0 || len(g.waiters) == 0 || it.Stop.Kind != "" || it.Breaker.Open() || it.Budget.left() == 0 && g.funds() == 0 {
 		return 0, time.Hour
 	}
 	if !g.paced() {
@@ -100,26 +100,35 @@ func (g *Governor) wanted(now instant) int {
 // was cut in between; none is before the end of a brake.
 func (g *Governor) book(ctx context.Context, want int) error {
 	var got []slot
+	own := g.allCredit()
+	paid := 0 // with credit of our own
 	_, err := g.member(ctx, "book", 0, func(it *Item, now time.Time) (time.Time, error) {
 		got = got[:0]
 		if it.Stop.Kind != "" || it.Breaker.Open() {
 			return time.Time{}, errUnchanged
 		}
-		got = g.slotsOf(it, now, want, got)
+		usable := 0
+		if it.Budget != nil && it.Budget.Since.Equal(own.of) {
+			usable = own.n
+		}
+		got = g.slotsOf(it, now, want, usable, got)
 		if len(got) == 0 {
 			return time.Time{}, errUnchanged
 		}
 		g.calm(it)
-		it.Budget.spend(len(got))
+		paid = min(len(got), usable)
+		it.Budget.spend(len(got) - paid)
 		it.Booked = got[len(got)-1].at
 		return it.Booked, nil
 	})
 	if errors.Is(err, errUnchanged) {
+		g.giveBack(own, own.n)
 		return nil
 	}
 	if err != nil {
-		return err
+		return err // it may have been written: what it paid with is not paid with again
 	}
+	g.giveBack(own, own.n-paid)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.slots = append(g.slots, got...)
@@ -131,12 +140,16 @@ func (g *Governor) book(ctx context.Context, want int) error {
 }
 
 // slotsOf appends the next slots of the vendor to got: at most want, this
-// process's share of the horizon, and none further away than is worth waiting.
-func (g *Governor) slotsOf(it *Item, now time.Time, want int, got []slot) []slot {
+// process's share of the horizon, as many as the budget and own credit pay for,
+// and none further away than is worth waiting.
+func (g *Governor) slotsOf(it *Item, now time.Time, want, own int, got []slot) []slot {
 	segs := g.rules.segments(it, now)
 	live := it.live(now, g.cfg.Member)
 	every := segs[0].every
-	want = min(want, share(every, live), it.Budget.left())
+	want = min(want, share(every, live))
+	if left := it.Budget.left(); left < want-own {
+		want = left + own
+	}
 	last, floor := it.last(g.blindFor()), latest(now.Add(lead), it.Brake.Until)
 	far := now.Add(g.cfg.Patience)
 	for range want {
@@ -145,7 +158,7 @@ func (g *Governor) slotsOf(it *Item, now time.Time, want int, got []slot) []slot
 			break
 		}
 		late = it.Budget.within(at, late)
-		got = append(got, slot{at: at, late: late, epoch: it.Epoch})
+		got = append(got, slot{at: at, late: late, epoch: it.Epoch, of: it.Budget.since()})
 		last = at
 	}
 	return got

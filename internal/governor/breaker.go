@@ -113,7 +113,7 @@ func (g *Governor) probeSlot(it *Item, now time.Time) []slot {
 		}
 		return []slot{{at: at, late: it.Budget.within(at, mostLate), epoch: it.Epoch}}
 	}
-	return g.slotsOf(it, now, 1, nil)
+	return g.slotsOf(it, now, 1, 0, nil)
 }
 
 // probeDue tells whether a probe may be claimed now.
@@ -148,7 +148,7 @@ func (g *Governor) await(ctx context.Context, s slot) (release func(), err error
 	}
 	v := g.judge(s, now)
 	g.stats.Booked++
-	g.count(v)
+	g.count(s, v)
 	if v != good {
 		return nil, noPermit("the probe's instant has passed")
 	}

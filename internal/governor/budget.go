@@ -25,7 +25,8 @@ type Budget struct {
 // a vendor that limits nothing but calls at once.
 const creditBlock = 32
 
-// credits are calls of a budget that this process has booked and not made.
+// credits are calls of a budget that this process has booked and not made: bought
+// ahead, or booked with a slot that went to waste.
 type credits struct {
 	n  int
 	of time.Time // the budget's Since
@@ -50,6 +51,14 @@ func (b *Budget) within(at time.Time, late time.Duration) time.Duration {
 		return late
 	}
 	return min(late, max(b.Until.Sub(at)-1, 0))
+}
+
+// since tells the budget from others; zero: there is none that counts.
+func (b *Budget) since() time.Time {
+	if b == nil || b.Calls == 0 {
+		return time.Time{}
+	}
+	return b.Since
 }
 
 // spend counts n permits that are being booked.
@@ -108,7 +117,8 @@ func (g *Governor) halt(ctx context.Context) error {
 // g.mu is held.
 func (g *Governor) haltDue(now instant) bool {
 	it := &g.view.item
-	return it.Stop.Kind == "" && it.Budget != nil && g.clock.trusted(now) && g.retry <= now.mono && it.over(now.wall) != ""
+	return it.Stop.Kind == "" && it.Budget != nil && g.clock.trusted(now) && g.retry <= now.mono && it.over(now.wall) != "" &&
+		(it.Budget.ended(now.wall) || g.funds() == 0)
 }
 
 // counted tells whether calls need credit: those of a vendor without a rate,
@@ -137,6 +147,35 @@ func (g *Governor) funds() int {
 		return 0
 	}
 	return g.credits.n
+}
+
+// wasted keeps what a slot cost that nobody has used. g.mu is held.
+func (g *Governor) wasted(s slot) {
+	if s.of.IsZero() {
+		return
+	}
+	if !s.of.Equal(g.credits.of) {
+		g.credits = credits{of: s.of}
+	}
+	g.credits.n++
+}
+
+// allCredit takes all credit, for a write that is to pay with it.
+func (g *Governor) allCredit() credits {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	c := g.credits
+	g.credits.n = 0
+	return c
+}
+
+// giveBack returns what of it the write did not need.
+func (g *Governor) giveBack(c credits, n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if n > 0 && c.of.Equal(g.credits.of) {
+		g.credits.n += n
+	}
 }
 
 // borrow books credit in one write: a block, and near the end so little that

@@ -170,6 +170,10 @@ func (g *Governor) leave() error {
 	g.mu.Lock()
 	w := g.stats.Writes
 	member := w["book"]+w["lease"]+w["probe"] > 0
+	for _, s := range g.slots {
+		g.wasted(s)
+	}
+	g.slots = nil
 	inUse, unspent := g.flight.inUse, g.credits
 	g.mu.Unlock()
 	if !member {

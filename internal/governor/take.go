@@ -15,7 +15,8 @@ type slot struct {
 	at    time.Time
 	late  time.Duration
 	epoch int64
-	probe bool // for the one call that an open breaker lets through
+	probe bool      // for the one call that an open breaker lets through
+	of    time.Time // the Since of the budget that it counts in; zero: none
 }
 
 // A waiter is one call of Take. It is in g.waiters until something is sent on
@@ -137,7 +138,7 @@ func (g *Governor) use(s slot) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	v := g.judge(s, g.instant())
-	g.count(v)
+	g.count(s, v)
 	if v != good {
 		g.flight.inUse--
 		return false
@@ -159,7 +160,10 @@ func (g *Governor) releaser() func() {
 	})
 }
 
-func (g *Governor) count(v verdict) {
+func (g *Governor) count(s slot, v verdict) {
+	if v != good {
+		g.wasted(s)
+	}
 	switch v {
 	case good:
 		g.stats.Used++
@@ -196,6 +200,7 @@ func (g *Governor) dropVoid() {
 		gone := g.view.item.void(s.at, s.epoch)
 		if gone {
 			g.stats.Voided++
+			g.wasted(s)
 		}
 		return gone
 	})
@@ -258,7 +263,7 @@ func (g *Governor) handOut(now instant) time.Duration {
 			case v == late && len(g.waiters) == 0:
 				g.flight.unused = now.mono
 			}
-			g.count(v)
+			g.count(s, v)
 			g.slots = g.slots[1:]
 			continue
 		}

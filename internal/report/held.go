@@ -125,9 +125,6 @@ func (g *gathering) notes() {
 	if n := len(g.others); n > 0 {
 		note("%s of this vendor %s open at the same time. Calls, answer times, where time went and cost are the whole fleet's; depth and verdict are this run's alone.", plural(n, "other run"), wasWere(n))
 	}
-	if g.step > 10*time.Second && d.charted() {
-		note("The run is long: each point of the charts stands for %s.", span(g.step.Seconds()))
-	}
 }
 
 func wasWere(n int) string {

@@ -37,7 +37,7 @@
   }
 
   for (const el of document.querySelectorAll(".scroll")) {
-    if (shows(el) && el.scrollWidth > el.clientWidth + 1) out.cut.push(el.closest("section").id + " by " + (el.scrollWidth - el.clientWidth));
+    if (shows(el) && !el.closest("details:not([open])") && el.scrollWidth > el.clientWidth + 1) out.cut.push(el.closest("section").id + " by " + (el.scrollWidth - el.clientWidth));
   }
 
   for (const svg of document.querySelectorAll("svg.chart")) {
