@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/sluicehq/sluice/internal/awsfleet"
 	"github.com/sluicehq/sluice/internal/awsfleet/awstest"
 	"github.com/sluicehq/sluice/internal/governor"
 )

@@ -91,7 +91,7 @@ func (a *app) factsOf(ctx context.Context, h place, r run.Run) (report.Facts, er
 	if f.Counts, err = h.Runs().Counts(ctx, r.ID); err != nil {
 		return f, err
 	}
-	if f.Last, err = runBefore(ctx, h, r); err != nil {
+	if f.Last, f.Until, err = neighbours(ctx, h, r); err != nil {
 		return f, err
 	}
 	var causes run.Causes
@@ -104,19 +104,25 @@ func (a *app) factsOf(ctx context.Context, h place, r run.Run) (report.Facts, er
 	return f, err
 }
 
-// runBefore is the last run before r that has a verdict over a whole tree; nil:
-// there is none.
-func runBefore(ctx context.Context, h place, r run.Run) (*run.Run, error) {
+// neighbours are the last run before r that has a verdict over a whole tree (nil:
+// there is none), and when a newer run of its window took its place.
+func neighbours(ctx context.Context, h place, r run.Run) (last *run.Run, until time.Time, err error) {
 	all, err := h.Runs().List(ctx, r.Vendor)
 	if err != nil {
-		return nil, err
+		return nil, until, err
 	}
 	for _, b := range all { // newest first
-		if b.ID != r.ID && b.Opened.Before(r.Opened) && b.State == run.Closed && b.Verdict != nil && b.Verdict.Known > len(b.Seeds) {
-			return &b, nil
+		switch {
+		case b.ID == r.ID:
+		case b.Opened.After(r.Opened):
+			if b.Window.From.Equal(r.Window.From) && b.Window.To.Equal(r.Window.To) {
+				until = b.Opened
+			}
+		case last == nil && b.State == run.Closed && b.Verdict != nil && b.Verdict.Known > len(b.Seeds):
+			last = &b
 		}
 	}
-	return nil, nil
+	return last, until, nil
 }
 
 // uniqueTiers are those whose nodes are claimed, if there is a spec that says so.

@@ -48,6 +48,8 @@ func TestReport(t *testing.T) {
 	if doc.Run != id || doc.Verdict.Dead != 1 || len(doc.Causes) != 1 || doc.Calls == 0 || sum != doc.Calls {
 		t.Errorf("figures %+v, the points hold %d calls", doc, sum)
 	}
-	w.sluice("report", "sim-20200101-aaaaaa").want(t, 2, "the last ones are "+id).line(t)
+	again := w.run("--again").want(t, 1).runID()
+	w.sluice("report", again, "--out", "-").want(t, 0, "The last run before it with a verdict is "+id)
+	w.sluice("report", "sim-20200101-aaaaaa").want(t, 2, "the last ones are "+again).line(t)
 	w.sluice("report", id, "--out", filepath.Join(t.TempDir(), "none", "x.html")).want(t, 2, "writing the report of run").line(t)
 }

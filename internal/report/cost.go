@@ -11,9 +11,13 @@ import (
 )
 
 // cost prices what was counted. What a fleet elsewhere has no count of is taken
-// as a forecast takes it.
+// as a forecast takes it; where nothing was counted nothing is said.
 func (g *gathering) cost() {
 	d := g.doc
+	if !d.charted() {
+		d.Cost = Cost{Real: g.f.OnAWS, Lines: []CostLine{}}
+		return
+	}
 	took := forecast.Result{Duration: d.End.Sub(d.Opened), Calls: float64(d.Calls)}
 	tree := forecast.Tree{Tiers: len(d.Tiers)}
 	for i, t := range d.Tiers {

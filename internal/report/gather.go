@@ -17,6 +17,7 @@ type Facts struct {
 	Run    run.Run
 	Window string               // as people read it
 	Made   time.Time            // now
+	Until  time.Time            // when a newer run of its window took its place; zero: none did
 	Counts map[string]run.Count // of an open run
 	Last   *run.Run             // the one before it that has a verdict; nil: none
 	Causes []run.Cause          // of its dead tasks
@@ -76,8 +77,11 @@ type point struct {
 func newGathering(f Facts) *gathering {
 	r := f.Run
 	end := f.Made
-	if r.State != run.Open && !r.Closed.IsZero() {
+	switch {
+	case r.State != run.Open && !r.Closed.IsZero():
 		end = r.Closed
+	case r.State == run.Superseded && f.Until.After(r.Opened):
+		end = f.Until
 	}
 	g := &gathering{
 		f: f, start: r.Opened.UTC().Truncate(series.Slice), tiers: map[string]int{},

@@ -247,6 +247,21 @@ func TestOpenAndOld(t *testing.T) {
 	}
 }
 
+// TestReplaced: a run whose place a newer one took ends there, not today.
+func TestReplaced(t *testing.T) {
+	r := aRun(0)
+	r.State, r.Closed, r.Verdict = run.Superseded, time.Time{}, nil
+	f := facts(r)
+	f.Until = opened.Add(time.Minute)
+	d := gather(t, f)
+	if d.Seconds != 60 || len(d.Cost.Lines) != 0 {
+		t.Errorf("it took %v s, want 60; cost %+v of nothing counted", d.Seconds, d.Cost)
+	}
+	if page := write(t, d); !strings.Contains(page, "Replaced") || !strings.Contains(page, "Nothing was counted") {
+		t.Error("the page does not say that the run was replaced, or prices nothing")
+	}
+}
+
 // hostile is what a vendor may call things.
 const hostile = `<script>alert(1)</script>"'><img src=x onerror=alert(2)>]]>&amp;</title></style>{{.}}`
 
