@@ -54,11 +54,11 @@ func (v vendorStatus) lines(runs int) []string {
 	if v.Budget != "" {
 		out = append(out, "  Budget: "+v.Budget)
 	}
-	if text := v.paceText(); text != "" {
+	for _, text := range v.paceText() {
 		out = append(out, "  "+text)
 	}
-	if len(v.Limits) > 0 {
-		out = append(out, tableLines(limitTable(v.Limits))...)
+	for _, l := range v.Limits {
+		out = append(out, "  "+l.text())
 	}
 	for _, r := range v.Runs[:min(runs, len(v.Runs))] {
 		out = append(append(out, ""), r.lines()...)
@@ -66,31 +66,48 @@ func (v vendorStatus) lines(runs int) []string {
 	return out
 }
 
+// text is a limit in a line: what holds now first.
+func (l limitStatus) text() string {
+	s := fmt.Sprintf("Limit %s: ", l.Limit)
+	if l.Rate > 0 {
+		s += rate(l.Rate) + " now, "
+	}
+	s += l.Now
+	if l.Ease < 1 {
+		s += fmt.Sprintf(", %.0f %% of it after a brake", 100*l.Ease)
+	}
+	if l.Headers != "" {
+		s += ", by its headers " + l.Headers
+	}
+	if l.Override != "" {
+		s += " (changed; spec: " + l.Spec + ")"
+	}
+	return s
+}
+
 // paceText is how fast the vendor is called, and what binds.
-func (v vendorStatus) paceText() string {
+func (v vendorStatus) paceText() []string {
 	if v.Binds == "" && v.Rate == 0 {
-		return ""
+		return nil
 	}
 	s := "Called at " + rate(v.Rate)
 	if v.Used > 0 {
-		s += fmt.Sprintf(", %.0f %% of what the limits allowed", 100*min(v.Used, 1))
-	}
-	if v.Allowed > 0 {
-		s += fmt.Sprintf("; now %s are allowed", rate(v.Allowed))
+		s += fmt.Sprintf(" in the last minute, %.0f %% of what was allowed", 100*min(v.Used, 1))
 	}
 	if v.Processes > 1 {
 		s += fmt.Sprintf(", by %d processes", v.Processes)
 	}
+	var more []string
+	if v.Binds != "" {
+		more = append(more, "Binds: "+v.Binds)
+	}
 	if v.Latency > 0 {
-		s += fmt.Sprintf(", a call takes %.0f ms", v.Latency)
+		more = append(more, fmt.Sprintf("a call takes %.0f ms", v.Latency))
 	}
 	if v.Throttled > 0 {
-		s += fmt.Sprintf(", %s refused with 429 in the last minute", plural(v.Throttled, "call"))
+		more = append(more, fmt.Sprintf("%s refused with 429 in the last minute", plural(v.Throttled, "call")))
 	}
-	if v.Binds != "" {
-		s += "; binds: " + v.Binds
-	}
-	return s
+	return []string{s, strings.Join(more, "; ")}
 }
 
 func tableLines(t *table) []string {

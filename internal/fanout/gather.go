@@ -83,6 +83,9 @@ func (c *committer) page(r Record) (object string) {
 
 // add takes over a delivery: it will be ended by a commit.
 func (c *committer) add(it item) {
+	if it.end != nil && !it.recorded {
+		c.d.meter.update(func(r *Report) { r.Fetched++ })
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.waitForSpace()

@@ -15,6 +15,7 @@ type Report struct {
 	TooLate  int // permits that ended before the request could be written
 	Failed   map[Class]int
 	Pages    int // answers landed
+	Fetched  int // tasks that have come to an end, which may yet wait for its commit
 	Rows     int
 	Children int           // sent to the tier below
 	Objects  int           // landing objects
@@ -131,6 +132,7 @@ func (r *Report) Add(o Report) {
 	r.Probes += o.Probes
 	r.TooLate += o.TooLate
 	r.Pages += o.Pages
+	r.Fetched += o.Fetched
 	r.Rows += o.Rows
 	r.Children += o.Children
 	r.Objects += o.Objects

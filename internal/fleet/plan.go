@@ -38,6 +38,7 @@ type Forecast struct {
 	Unknown []string           // tiers of which nobody can tell the size
 	fleet   forecast.Fleet
 	model   []forecast.Tier
+	inHand  map[string]int // fetched and not committed, by tier
 }
 
 // A PlannedTier is a tier as the forecast takes it.
@@ -123,7 +124,7 @@ func (f *Fleet) learn(ctx context.Context, out *Forecast, r, last *run.Run) (tie
 	}
 	learn := func(sum series.Sum) {
 		for name, t := range sum.Tiers {
-			if known := tiers[name]; t.Calls > 0 && t.Settled() > 0 && (known == nil || known.Settled() < fewTasks) {
+			if known := tiers[name]; t.Calls > 0 && t.Fetched > 0 && (known == nil || known.Fetched < fewTasks) {
 				tiers[name] = t
 			}
 		}
@@ -138,6 +139,7 @@ func (f *Fleet) learn(ctx context.Context, out *Forecast, r, last *run.Run) (tie
 			return nil, err
 		}
 		learn(sum)
+		out.pending(sum, now)
 	}
 	if last != nil {
 		sum, err := f.lastDone(ctx, last)
@@ -149,6 +151,20 @@ func (f *Fleet) learn(ctx context.Context, out *Forecast, r, last *run.Run) (tie
 	}
 	return tiers, nil
 }
+
+// pending notes what has been fetched and waits for its commit: the counters do
+// not have it yet, and it needs no call.
+func (p *Forecast) pending(sum series.Sum, now time.Time) {
+	if now.Sub(sum.To) > 2*series.Slice {
+		return // nobody is at work: whatever was in hand is back on its queue
+	}
+	p.inHand = map[string]int{}
+	for name, t := range sum.Tiers {
+		p.inHand[name] = min(max(0, t.Fetched-t.Settled()), mostPending)
+	}
+}
+
+const mostPending = 512 // two batches
 
 const (
 	lately   = 30 * time.Minute // what an open run is judged by
@@ -178,7 +194,8 @@ func (f *Fleet) tree(out *Forecast, a Assume, counts map[string]run.Count, verdi
 	for i, name := range f.Runs.Tiers {
 		c := counts[name]
 		p := PlannedTier{Exact: exact[i], Source: "run"}
-		p.Tier = forecast.Tier{Name: name, Tasks: tasks[i], Known: c.Known, Ended: c.Settled(), Calls: 1, Latency: usualLatency}
+		ended := min(c.Settled()+out.inHand[name], max(c.Known, c.Settled()))
+		p.Tier = forecast.Tier{Name: name, Tasks: tasks[i], Known: c.Known, Ended: ended, Calls: 1, Latency: usualLatency}
 		if !exact[i] {
 			p.Source = "last run"
 		}
@@ -186,7 +203,7 @@ func (f *Fleet) tree(out *Forecast, a Assume, counts map[string]run.Count, verdi
 			p.Tier.Tasks, p.Source = max(n, c.Known), "given"
 		}
 		if t := learned[name]; t != nil {
-			p.Calls = float64(t.Calls) / float64(t.Settled())
+			p.Calls = float64(t.Calls) / float64(t.Fetched)
 			p.Latency = t.Vendor / time.Duration(t.Calls)
 		}
 		p.Calls = cmp.Or(a.Calls[name], p.Calls)

@@ -109,11 +109,11 @@ func TestPlanAgainstReality(t *testing.T) {
 		latency      time.Duration
 		tree         int // one part in so many of the demo's
 	}{
-		{"bucket 50/s burst 5", "  - {name: calls, bucket: 50/s, burst: 5}\n", 100 * time.Millisecond, 40},
-		{"window 300 in 10 s", "  - {name: calls, window: 300/10s}\n", 250 * time.Millisecond, 40},
-		{"4 in flight", "  - {name: flight, in_flight: 4}\n", 150 * time.Millisecond, 40},
-		{"20/s and 3 in flight", "  - {name: calls, bucket: 20/s, burst: 5}\n  - {name: flight, in_flight: 3}\n", 400 * time.Millisecond, 40},
-		{"1,000/s, slow vendor", "  - {name: calls, bucket: 1000/s, burst: 50}\n", 2 * time.Second, 40},
+		{"bucket 50/s burst 5", "  - {name: calls, bucket: 50/s, burst: 5}\n", 100 * time.Millisecond, 80},
+		{"window 300 in 10 s", "  - {name: calls, window: 300/10s}\n", 250 * time.Millisecond, 80},
+		{"4 in flight", "  - {name: flight, in_flight: 4}\n", 150 * time.Millisecond, 80},
+		{"20/s and 3 in flight", "  - {name: calls, bucket: 20/s, burst: 5}\n  - {name: flight, in_flight: 3}\n", 400 * time.Millisecond, 80},
+		{"1,000/s, slow vendor", "  - {name: calls, bucket: 1000/s, burst: 50}\n", 2 * time.Second, 80},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

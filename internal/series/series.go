@@ -37,7 +37,8 @@ type Sample struct {
 type Tier struct {
 	Calls     int              `json:"calls,omitempty"`
 	Throttled int              `json:"throttled,omitempty"`
-	Failed    int              `json:"failed,omitempty"` // any other failure
+	Failed    int              `json:"failed,omitempty"`  // any other failure
+	Fetched   int              `json:"fetched,omitempty"` // tasks that came to an end, committed or not
 	Done      int              `json:"done,omitempty"`
 	Gone      int              `json:"gone,omitempty"`
 	Dead      int              `json:"dead,omitempty"`
@@ -76,7 +77,7 @@ type Store interface {
 // TierOf is what a report counts, as a sample has it.
 func TierOf(r fanout.Report) Tier {
 	t := Tier{
-		Calls: r.Calls, Throttled: r.Failed[fanout.Throttled], Done: r.Outcomes[fanout.Done], Gone: r.Outcomes[fanout.Gone],
+		Calls: r.Calls, Throttled: r.Failed[fanout.Throttled], Fetched: r.Fetched, Done: r.Outcomes[fanout.Done], Gone: r.Outcomes[fanout.Gone],
 		Dead: r.Outcomes[fanout.Dead], Rows: r.Rows, Children: r.Children, Took: maps.Clone(r.Took), Vendor: r.Vendor,
 		Limited: r.Limited, Called: r.Called, Ours: r.Ours,
 	}
@@ -91,7 +92,7 @@ func TierOf(r fanout.Report) Tier {
 // Since is what has been counted after before.
 func (t Tier) Since(before Tier) Tier {
 	d := Tier{
-		Calls: t.Calls - before.Calls, Throttled: t.Throttled - before.Throttled, Failed: t.Failed - before.Failed,
+		Calls: t.Calls - before.Calls, Throttled: t.Throttled - before.Throttled, Failed: t.Failed - before.Failed, Fetched: t.Fetched - before.Fetched,
 		Done: t.Done - before.Done, Gone: t.Gone - before.Gone, Dead: t.Dead - before.Dead, Rows: t.Rows - before.Rows,
 		Children: t.Children - before.Children, Vendor: t.Vendor - before.Vendor, Limited: t.Limited - before.Limited,
 		Called: t.Called - before.Called, Ours: t.Ours - before.Ours,
@@ -112,6 +113,7 @@ func (t *Tier) Add(o Tier) {
 	t.Calls += o.Calls
 	t.Throttled += o.Throttled
 	t.Failed += o.Failed
+	t.Fetched += o.Fetched
 	t.Done += o.Done
 	t.Gone += o.Gone
 	t.Dead += o.Dead
