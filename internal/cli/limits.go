@@ -281,7 +281,7 @@ func (a *app) printLimits(doc limitsDoc, all bool) {
 	for _, l := range doc.Limits {
 		heads = append(heads, ">of "+l.Limit)
 	}
-	t := newTable(append(heads, "where the time of tasks in hand went")...)
+	t := newTable(append(heads, "where the time went")...)
 	for _, s := range spans {
 		row := []any{s.name, doc.Calls[s.name]}
 		for _, l := range doc.Limits {

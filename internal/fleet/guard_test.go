@@ -189,3 +189,36 @@ func TestBudget(t *testing.T) {
 		}
 	})
 }
+
+// TestPauseIsTime: the time in which nobody may call is told as such, and not as
+// one in which nobody was at work.
+func TestPauseIsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := simVirtual(t, fifty, sim(vendorsim.Scaled(40)))
+		time.AfterFunc(5*time.Second, func() {
+			if err := governor.Pause(t.Context(), f.GovernorStore(), "sim", governor.Note{By: "me", Why: "tea"}); err != nil {
+				t.Error(err)
+			}
+		})
+		time.AfterFunc(65*time.Second, func() {
+			if err := governor.Resume(t.Context(), f.GovernorStore(), "sim", governor.Note{By: "me"}); err != nil {
+				t.Error(err)
+			}
+		})
+		r, v, err := start(t, f, 1, nil, time.Hour)
+		if err != nil || !v.Complete() {
+			t.Fatalf("%+v, %v", v, err)
+		}
+		sum, err := f.DoneIn(t.Context(), r.Opened, v.At)
+		if err != nil {
+			t.Fatal(err)
+		}
+		took, whole := v.At.Sub(r.Opened), time.Duration(0)
+		for _, d := range sum.Lost {
+			whole += d
+		}
+		if p := sum.Lost["pause"]; p < 57*time.Second || p > 61*time.Second || whole > took+time.Second || whole < took*9/10 {
+			t.Errorf("of %v, %v are told: %v", took, whole, sum.Lost)
+		}
+	})
+}

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sluicehq/sluice/internal/fanout"
+	"github.com/sluicehq/sluice/internal/governor"
 	"github.com/sluicehq/sluice/internal/run"
 	"github.com/sluicehq/sluice/internal/series"
 )
@@ -24,6 +26,8 @@ type recorder struct {
 	slice, began time.Time                // the present slice, and when work in it began
 	before       map[string]series.Tier   // what the tiers had counted when the last sample was taken
 	seen         series.Tier              // and all of them at the last look
+	looked       time.Time                // when that was
+	idle         bool                     // no run was open when the last sample was taken
 	lost         map[string]time.Duration // in this slice
 	used         map[string]float64       // of the backend when the last sample was taken
 	brake        time.Time                // when the last known one was set
@@ -38,7 +42,7 @@ func (w *Workers) record() (stop func()) {
 	for _, t := range w.tiers {
 		r.before[t.engine.Tier.Name] = series.TierOf(t.meter.Report())
 	}
-	r.seen = r.all()
+	r.seen, r.looked = r.all(), time.Now()
 	r.open(time.Now())
 	ended, over := context.WithCancel(context.Background())
 	var wait sync.WaitGroup
@@ -74,27 +78,60 @@ func (r *recorder) all() (sum series.Tier) {
 	return sum
 }
 
-// look notes where the time went since the last look: to what binds now, to the
-// vendor, or to us.
+// look notes where this process's time went since the last look: to what binds
+// now, to the vendor, to us, or to what kept everybody from calling. Tiers wait
+// side by side: together they have waited no longer than the clock says.
 func (r *recorder) look() {
+	now := time.Now()
+	since := now.Sub(r.looked)
 	all := r.all()
 	d := all.Since(r.seen)
-	r.seen = all
-	if d.Limited > 0 {
-		now := r.w.governor.Now()
-		binds := now.Binds
-		if binds == "" { // who waited a moment ago no longer does
-			binds = tightest(now.Rates)
+	r.seen, r.looked = all, now
+	busy := d.Limited + d.Called + d.Ours
+	if busy == 0 {
+		if why := r.held(); why != "" {
+			r.lost[why] += since
 		}
-		r.lost[binds] += d.Limited
+		return
 	}
-	if d.Called > 0 {
-		r.lost["vendor"] += d.Called
+	part := min(1, float64(since)/float64(busy))
+	lose := func(what string, t time.Duration) {
+		if t > 0 {
+			r.lost[what] += time.Duration(part * float64(t))
+		}
 	}
-	if d.Ours > 0 {
-		r.lost["us"] += d.Ours
+	view := r.w.governor.Now()
+	binds := view.Binds
+	if binds == "" { // who waited a moment ago no longer does
+		binds = tightest(view.Rates)
 	}
+	lose(binds, d.Limited)
+	lose("vendor", d.Called)
+	lose("us", d.Ours)
 }
+
+// held is what keeps a fleet that has nothing in hand from calling: what waits
+// has been given back. Nothing is held while no run is open.
+func (r *recorder) held() string {
+	if r.idle {
+		return ""
+	}
+	for _, t := range r.w.tiers {
+		_, look, _ := t.meter.Now()
+		why := heldBy[look.Hold]
+		if why == "" {
+			continue
+		}
+		if stop := r.w.governor.Now().Stop; look.Hold == fanout.Stopped && stop.Kind != "" && stop.Kind != governor.ByOperator {
+			why = string(stop.Kind)
+		}
+		return why
+	}
+	return ""
+}
+
+// heldBy names what holds a fleet as governor.Now does.
+var heldBy = map[fanout.Hold]string{fanout.Braked: "brake", fanout.Outage: "outage", fanout.Stopped: "pause", fanout.Blind: "store"}
 
 // tightest names the limit that allows the fewest calls.
 func tightest(rates map[string]float64) string {
@@ -124,13 +161,14 @@ func (r *recorder) keep(now time.Time) {
 		}
 		r.before[name] = counted
 	}
-	if len(s.Tiers) == 0 {
+	if len(s.Tiers) == 0 && len(s.Lost) == 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), recordTime)
 	defer cancel()
 	r.governed(&s)
 	s.Runs = r.w.fleet.left(ctx)
+	r.idle = s.Runs != nil && len(s.Runs) == 0
 	used := r.w.fleet.used()
 	for what, n := range used {
 		if n -= r.used[what]; n != 0 {

@@ -23,7 +23,7 @@ type Sample struct {
 	Process string                     `json:"process"`
 	Worked  time.Duration              `json:"worked"` // how much of the slice it was at work
 	Tiers   map[string]Tier            `json:"tiers,omitempty"`
-	Lost    map[string]time.Duration   `json:"lost,omitempty"`  // time limited, by what bound it
+	Lost    map[string]time.Duration   `json:"lost,omitempty"`  // where the process's time went: to what bound it, "vendor", "us"
 	Rates   map[string]float64         `json:"rates,omitempty"` // calls a second that each limit left, at the slice's end
 	Every   time.Duration              `json:"every,omitempty"` // between the permits of the whole fleet, at the slice's end
 	Brake   *Brake                     `json:"brake,omitempty"` // the last that began in it
