@@ -27,7 +27,7 @@ type limitStatus struct {
 	Share    float64            `json:"share"`                      // of the rate that can be used, 0 to 1
 	Binds    bool               `json:"binds"`
 	Used     map[string]float64 `json:"used,omitempty"`         // share of it, by span
-	Lost     map[string]float64 `json:"lost_seconds,omitempty"` // task time that waited for it, by span
+	Lost     map[string]float64 `json:"lost_seconds,omitempty"` // that workers waited for it, by span
 }
 
 // limitsDoc is all there is to say about a vendor's limits.
@@ -57,8 +57,8 @@ const shownChanges = 15
 const limitsLong = `Limits shows every limit of a vendor: what the spec says, what an operator has
 changed, what the vendor's headers or a brake have lowered, what holds now and
 which one binds; how much of it was used in the last minute, 10 minutes and hour
-(a slice of ten seconds shows when it has ended), and how much task time waited
-for it; what the vendor last said in its headers; and who changed what.`
+(a slice of ten seconds shows when it has ended), and where workers' time went;
+what the vendor last said in its headers; and who changed what.`
 
 func (a *app) limitsCommand() *cobra.Command {
 	var asJSON, all bool

@@ -48,6 +48,7 @@ type look struct {
 	before  int       // by the counters, at the last look
 	quiet   int       // looks in a row that found nothing on the queues
 	still   int       // looks in a row that found no task to be had, and none ended
+	early   bool      // it was computed when the queues were not known to be empty
 }
 
 // stillLooks is after how many looks without any change hidden messages are
@@ -181,7 +182,7 @@ func (f *Function) lookAt(ctx context.Context, fl *fleet.Fleet, r run.Run) (Look
 		return out, err
 	}
 	out.Verdict = &v
-	if v.Settled() || last.quiet < 2 || f.env("SLUICE_REPAIR") == "false" {
+	if v.Settled() || last.quiet < 2 || seen.suspect || f.env("SLUICE_REPAIR") == "false" {
 		return out, nil
 	}
 	// What the queues do not show, nobody will bring: it is sent again, and
@@ -197,11 +198,12 @@ type sight struct {
 	idle     bool // no task is to be had
 	quiet    bool // none is anywhere on a queue
 	balanced bool // by the counters all that is known has ended
+	suspect  bool // a dead-letter queue holds what may have been given up on
 }
 
 // see looks at the counters and queues of a run's tiers.
 func (f *Function) see(ctx context.Context, fl *fleet.Fleet, r run.Run, counts map[string]run.Count, out *Looked) (sight, error) {
-	s := sight{true, true, true}
+	s := sight{idle: true, quiet: true, balanced: true}
 	for _, tier := range r.Tiers {
 		c := counts[tier]
 		out.Known += c.Known
@@ -217,6 +219,7 @@ func (f *Function) see(ctx context.Context, fl *fleet.Fleet, r run.Run, counts m
 		s.idle = s.idle && work.Visible+work.Delayed == 0
 		s.quiet = s.quiet && work == (awsfleet.Depth{})
 		out.Redriven += f.redriven(ctx, fl, tier, dead.Visible, c.Dead)
+		s.suspect = s.suspect || len(f.letters[tier].suspects) > 0
 	}
 	return s, nil
 }
@@ -234,9 +237,10 @@ func (l look) then(s sight, out Looked) (next look, due bool) {
 		l.quiet = 0
 	}
 	moved := l.settled != out.Settled
-	due = out.Redriven > 0 || s.balanced && moved || quiet && (moved || time.Since(l.hard) > lookAgain)
+	due = out.Redriven > 0 || s.balanced && moved || quiet && (moved || time.Since(l.hard) > lookAgain) ||
+		l.quiet >= 2 && l.early && !s.suspect // what was missing then may have been hidden; now it is not
 	if due {
-		l.hard, l.settled = time.Now(), out.Settled
+		l.hard, l.settled, l.early = time.Now(), out.Settled, l.quiet < 2
 	}
 	return l, due
 }
