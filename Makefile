@@ -60,7 +60,7 @@ vuln: ## known vulnerabilities in what is used (asks vuln.go.dev)
 	$(GO) run $(GOVULNCHECK) ./...
 
 prove: ## limits, kills, outages and hand-overs in real time: about 30 minutes
-	$(GO) test -tags prove -count 1 -timeout 40m -v -run 'TestShare|TestRateHalved|TestBrake|TestClockAhead|TestOutage|TestKills|TestReplayKills' ./test
+	$(GO) test -tags prove -count 1 -timeout 40m -v -run 'TestShare|TestRateHalved|TestBrake|TestClockAhead|TestOutage|TestKills|TestReplayKills|TestPlan' ./test
 	$(GO) test -tags prove -count 1 -timeout 40m -v -run 'TestKillsOnAWS|TestHandover|TestSlices' ./test/aws
 	$(GO) test -tags prove -count 1 -timeout 20m -v -run 'TestManyLetters|TestLettersCost' ./internal/localfleet ./internal/awsfleet
 	$(GO) test -tags prove -count 1 -timeout 10m -v -run 'TestReport' ./test/browser
@@ -71,6 +71,8 @@ bench: ## the targets beside the measured figures
 	@$(GO) test -count 1 -run '^$$' -bench 'Engine' -benchtime 30000x ./internal/fleet | grep Benchmark
 	@$(GO) test -count 1 -run '^$$' -bench 'Call' -benchtime 1s ./internal/vendorapi | grep Benchmark
 	@$(GO) test -count 1 -v -run 'TestZips' ./internal/functions | grep target
+	@$(GO) test -count 1 -v -run 'TestPlanAgainstReality' ./internal/fleet | grep -E 'said|FAIL'
+	@$(GO) test -count 1 -run '^$$' -bench 'MillionNodes' ./internal/forecast | grep Benchmark
 	@$(GO) test -count 1 -run '^$$' -bench 'FirstPoll' -benchtime 20x ./internal/functions | grep Benchmark
 	@$(GO) test -count 1 -run '^$$' -bench 'SQS' -benchtime 20000x ./test/aws | grep Benchmark
 	@$(GO) test -count 1 -tags bench -v -run 'TestMemory' -timeout 10m ./internal/functions | grep target
