@@ -93,8 +93,8 @@ func TestReferenceDay(t *testing.T) {
 	for _, tier := range r.Tiers {
 		t.Logf("%+v", tier)
 	}
-	if got < 0.070 || got > 0.086 {
-		t.Errorf("$%.4f, counted were $0.076", got)
+	if got < 0.0774*0.92 || got > 0.0774*1.08 {
+		t.Errorf("$%.4f, counted were $0.0774", got)
 	}
 	if mb := forecast.Memory(5); mb != 128 {
 		t.Errorf("%d MB for 5 calls a second", mb)
