@@ -93,7 +93,7 @@ func TestLedger(t *testing.T) {
 		r, err := v.Runs().Create(t.Context(), newRun("r1", 0, "a"), false)
 		ok(t, err)
 		return v.Ledger(vendor), r.ID, func(ts fanout.Task) fanout.Task {
-			next, err := v.Runs().Reopen(t.Context(), ts.Run, []string{ts.ID}, run.Note{Tag: "r-test", At: time.Now()})
+			next, err := v.Runs().Reopen(t.Context(), ts.Run, []run.Letter{{Task: ts.ID, Life: ts.Life}}, run.Note{Tag: "r-test", At: time.Now()})
 			if err != nil || len(next) != 1 {
 				t.Fatal(next, err)
 			}

@@ -118,7 +118,7 @@ func (l *life) live() {
 	l.step("finish", func(ctx context.Context) error { return runs.Finish(ctx, l.id, l.r.Rev, closed) })
 	l.step("open", func(ctx context.Context) error { return runs.Open(ctx, l.id) })
 	l.step("reopen", func(ctx context.Context) error {
-		next, err := runs.Reopen(ctx, l.id, []string{l.task("y").ID}, run.Note{Tag: "r-1", At: time.Now()})
+		next, err := runs.Reopen(ctx, l.id, []run.Letter{{Task: l.task("y").ID, Life: 1}}, run.Note{Tag: "r-1", At: time.Now()})
 		if err == nil && len(next) != 1 {
 			err = errors.New("it is not dead")
 		}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -87,22 +88,17 @@ func (s *runs) Reopened(ctx context.Context, id string, each func(fanout.Task) e
 }
 
 // Reopen implements run.Store.
-func (s *runs) Reopen(ctx context.Context, id string, tasks []string, note run.Note) ([]fanout.Task, error) {
-	return s.reopen(ctx, id, tasks, nil, note)
-}
-
-// reopen reopens tasks that are dead, in these lives if they are given.
-func (s *runs) reopen(ctx context.Context, id string, tasks []string, lives map[string]int, note run.Note) ([]fanout.Task, error) {
-	rows, err := s.letters(ctx, id, tasks)
+func (s *runs) Reopen(ctx context.Context, id string, letters []run.Letter, note run.Note) ([]fanout.Task, error) {
+	rows, err := s.letters(ctx, id, letters)
 	if err != nil {
-		return nil, wrap(err, "reopening %d tasks of run %s", len(tasks), id)
+		return nil, wrap(err, "reopening %d tasks of run %s", len(letters), id)
 	}
-	found := make([]fanout.Task, len(tasks))
-	first := make([]bool, len(tasks))
-	err = sixteen(ctx, len(tasks), func(i int) (err error) {
-		task := tasks[i]
-		found[i], first[i], err = s.reopenOne(ctx, taskKey(id, task), rows[taskKey(id, task)], lives[task], note)
-		return wrap(err, "reopening task %s", task)
+	found := make([]fanout.Task, len(letters))
+	first := make([]bool, len(letters))
+	err = sixteen(ctx, len(letters), func(i int) (err error) {
+		l := letters[i]
+		found[i], first[i], err = s.reopenOne(ctx, taskKey(id, l.Task), rows[taskKey(id, l.Task)], l.Life, note)
+		return wrap(err, "reopening task %s", l.Task)
 	})
 	fewer := tally{}
 	open := found[:0]
@@ -118,25 +114,25 @@ func (s *runs) reopen(ctx context.Context, id string, tasks []string, lives map[
 	return open, err
 }
 
-func (s *runs) letters(ctx context.Context, id string, tasks []string) (map[key]row, error) {
-	keys := make([]key, 0, len(tasks))
-	for _, t := range tasks {
-		if k := taskKey(id, t); !slices.Contains(keys, k) {
+func (s *runs) letters(ctx context.Context, id string, letters []run.Letter) (map[key]row, error) {
+	keys := make([]key, 0, len(letters))
+	for _, l := range letters {
+		if k := taskKey(id, l.Task); !slices.Contains(keys, k) {
 			keys = append(keys, k)
 		}
 	}
 	return s.v.table.getAll(ctx, keys)
 }
 
-// reopenOne begins the next life of a task whose row was r a moment ago; without
-// an ID there is none to begin.
+// reopenOne begins the next life of a task that is dead in this one and whose row
+// was r a moment ago; without an ID there is none to begin.
 func (s *runs) reopenOne(ctx context.Context, k key, r row, life int, note run.Note) (t fanout.Task, first bool, err error) {
 	for {
 		out := fanout.Outcome(r.str("out"))
 		if out != "" && out != fanout.Dead || !r.has("task") {
 			return t, false, nil // ended otherwise, unknown, or never dead
 		}
-		if out == fanout.Dead && life != 0 && life != r.life() {
+		if out == fanout.Dead && life != r.life() {
 			return t, false, nil
 		}
 		if t, err = r.task(); err != nil || out == "" {
@@ -181,17 +177,21 @@ func (e expr) note(a run.Attempt) error {
 	return nil
 }
 
-// Discard implements run.Store.
-func (s *runs) Discard(ctx context.Context, id string, tasks []string, note run.Note) (int, error) {
-	rows, err := s.letters(ctx, id, tasks)
+// Discard implements run.Store:
+//
+//	tasks discarded -> run at a later revision
+//
+// also when they were discarded before: whoever did that may have died between.
+func (s *runs) Discard(ctx context.Context, id string, letters []run.Letter, note run.Note) (int, error) {
+	rows, err := s.letters(ctx, id, letters)
 	if err != nil {
-		return 0, wrap(err, "discarding %d tasks of run %s", len(tasks), id)
+		return 0, wrap(err, "discarding %d tasks of run %s", len(letters), id)
 	}
-	is, first := make([]bool, len(tasks)), make([]string, len(tasks))
-	err = sixteen(ctx, len(tasks), func(i int) (err error) {
-		task := tasks[i]
-		is[i], first[i], err = s.discardOne(ctx, taskKey(id, task), rows[taskKey(id, task)], note)
-		return wrap(err, "discarding task %s", task)
+	is, first := make([]bool, len(letters)), make([]string, len(letters))
+	err = sixteen(ctx, len(letters), func(i int) (err error) {
+		l := letters[i]
+		is[i], first[i], err = s.discardOne(ctx, taskKey(id, l.Task), rows[taskKey(id, l.Task)], l.Life, note)
+		return wrap(err, "discarding task %s", l.Task)
 	})
 	n := 0
 	moved := tally{}
@@ -203,12 +203,19 @@ func (s *runs) Discard(ctx context.Context, id string, tasks []string, note run.
 		moved.add(id, tier, string(fanout.Discarded), 1)
 	}
 	s.v.count(ctx, moved)
+	if n > 0 {
+		err = errors.Join(err, s.pass(ctx, id))
+	}
 	return n, err
 }
 
-// discardOne tells whether a task is discarded, and its tier if it was not before.
-func (s *runs) discardOne(ctx context.Context, k key, r row, note run.Note) (is bool, tier string, err error) {
+// discardOne tells whether a task is discarded in this life, and its tier if it was
+// not before.
+func (s *runs) discardOne(ctx context.Context, k key, r row, life int, note run.Note) (is bool, tier string, err error) {
 	for {
+		if r.life() != life {
+			return false, "", nil
+		}
 		if out := fanout.Outcome(r.str("out")); out != fanout.Dead {
 			return out == fanout.Discarded, "", nil
 		}
@@ -270,23 +277,36 @@ func (s *runs) History(ctx context.Context, id, task string) (out []run.Attempt,
 	return out, nil
 }
 
-// Reopen implements fanout.Ledger.
+// Reopen implements fanout.Ledger:
+//
+//	tasks open in their next life -> run open at a later revision
+//
+// Whoever dies between leaves tasks that are open already, and for these the run is
+// opened all the same when their tokens come again.
 func (l *ledger) Reopen(ctx context.Context, tasks []fanout.Task) (open []fanout.Task, err error) {
-	byRun := map[string][]string{}
+	byRun := map[string][]run.Letter{}
 	lives := map[string]int{}
 	for _, t := range tasks {
-		byRun[t.Run], lives[t.ID] = append(byRun[t.Run], t.ID), t.Life
+		byRun[t.Run], lives[t.ID] = append(byRun[t.Run], run.Letter{Task: t.ID, Life: t.Life}), t.Life
 	}
-	for id, ids := range byRun {
-		got, err := (&runs{l.v}).reopen(ctx, id, ids, lives, run.Redriven())
+	s := &runs{l.v}
+	for id, letters := range byRun {
+		got, err := s.Reopen(ctx, id, letters, run.Redriven())
 		if err != nil {
 			return nil, err
 		}
-		for _, t := range got {
-			if t.Replay == fanout.Redrive && t.Life == lives[t.ID]+1 {
-				open = append(open, t)
-			}
+		got = slices.DeleteFunc(got, func(t fanout.Task) bool {
+			return t.Replay != fanout.Redrive || t.Life != lives[t.ID]+1
+		})
+		if len(got) == 0 {
+			continue
 		}
+		if err := s.Open(ctx, id); errors.Is(err, run.ErrSuperseded) {
+			continue
+		} else if err != nil {
+			return nil, err
+		}
+		open = append(open, got...)
 	}
 	return open, nil
 }

@@ -42,12 +42,12 @@ func TestLettersCost(t *testing.T) {
 	before := cloud.Usage()
 	began := time.Now()
 	var causes run.Causes
-	var ids []string
+	var dead []run.Letter
 	seen := 0
 	ok(t, v.Runs().DeadTasks(t.Context(), "r1", func(d run.DeadTask) error {
 		causes.Add(d)
-		if seen++; len(ids) < 100 {
-			ids = append(ids, d.Task.ID)
+		if seen++; len(dead) < 100 {
+			dead = append(dead, run.Letter{Task: d.Task.ID, Life: d.Task.Life})
 		}
 		return nil
 	}))
@@ -67,12 +67,12 @@ func TestLettersCost(t *testing.T) {
 	}
 
 	before = cloud.Usage()
-	open, err := v.Runs().Reopen(t.Context(), "r1", ids, run.Note{Tag: "r-1", At: time.Now()})
-	if err != nil || len(open) != len(ids) {
+	open, err := v.Runs().Reopen(t.Context(), "r1", dead, run.Note{Tag: "r-1", At: time.Now()})
+	if err != nil || len(open) != len(dead) {
 		t.Fatal(len(open), err)
 	}
 	used = cloud.Usage().Since(before)
-	if used.Calls["dynamodb.BatchGetItem"] != 1 || used.Calls["dynamodb.UpdateItem"] != len(ids)+1 || len(used.Calls) > 3 {
-		t.Errorf("reopening %d: %v, want one batch read, a write for each, and one for the counters", len(ids), used.Calls)
+	if used.Calls["dynamodb.BatchGetItem"] != 1 || used.Calls["dynamodb.UpdateItem"] != len(dead)+1 || len(used.Calls) > 3 {
+		t.Errorf("reopening %d: %v, want one batch read, a write for each, and one for the counters", len(dead), used.Calls)
 	}
 }

@@ -15,7 +15,7 @@ import (
 // revision. The row is a superset of the open runs at every instant:
 //
 //	named at rev => the run becomes open at rev        (create, Open)
-//	the run is not open at rev or later => unnamed, if still named at rev
+//	the run is not open at rev or later => unnamed, if still named at rev or before
 //
 // A name is only ever raised to a later revision, never lowered. Whoever dies
 // between two steps leaves a name too many; openRows reads the runs behind the
@@ -39,7 +39,7 @@ func (v *Vendor) name(ctx context.Context, id string, rev int) error {
 func (v *Vendor) unname(ctx context.Context, id string, rev int) error {
 	_, _, err := v.table.update(ctx, openRow, expr{
 		set:  "REMOVE #run",
-		only: "#run = :rev",
+		only: "#run <= :rev",
 		vals: row{":rev": num(rev)}, as: map[string]string{"#run": openMark + id},
 	}, types.ReturnValueNone)
 	return err // not held: somebody is about to open it, or has taken it away

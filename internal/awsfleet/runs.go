@@ -169,7 +169,7 @@ func unpackRun(r row) (out run.Run, err error) {
 	if err := json.Unmarshal([]byte(r.str("doc")), &out); err != nil {
 		return out, fmt.Errorf("the row %s cannot be read: %w", r.str("pk"), err)
 	}
-	out.State, out.Rev = run.State(r.str("state")), r.int("rev")
+	out.State, out.Rev, out.Marks = run.State(r.str("state")), r.int("rev"), r.set("marks")
 	if ns := r.num("closed"); ns != 0 {
 		out.Closed = time.Unix(0, ns).UTC()
 	}

@@ -63,7 +63,7 @@ func packVerdict(v run.Verdict) (string, error) {
 		if err != nil || len(doc) <= largestVerdict {
 			return string(doc), err
 		}
-		names := []*[]string{&v.DeadNames, &v.GoneNames, &v.MissingNames, &v.Problems}
+		names := []*[]string{&v.DeadNames, &v.DiscardedNames, &v.GoneNames, &v.MissingNames, &v.Problems}
 		longest, size := names[0], 0
 		for _, n := range names {
 			if s := total(*n); s > size {
@@ -110,4 +110,13 @@ func (s *runs) Open(ctx context.Context, id string) error {
 			return wrap(err, "opening run %s", id)
 		}
 	}
+}
+
+// pass moves a run on to its next revision and leaves it as open as it is. The
+// name of an open one stays at the revision before: it is a name all the same.
+func (s *runs) pass(ctx context.Context, id string) error {
+	_, _, err := s.v.table.update(ctx, runKey(id), expr{
+		set: "ADD #rev :one", only: "attribute_exists(#rev)", vals: row{":one": num(1)},
+	}, types.ReturnValueNone)
+	return wrap(err, "moving run %s on to its next revision", id)
 }

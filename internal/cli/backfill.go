@@ -72,16 +72,23 @@ func cutWindow(all fanout.Window, step string, zone *time.Location) (out []fanou
 	if err != nil || days < 0 || hours < 0 || days == 0 && hours < time.Minute {
 		return nil, fmt.Errorf("--step %q: write days or hours, as 1d or 12h", step)
 	}
-	for from := all.From.In(zone); from.Before(all.To); {
-		to := from.AddDate(0, 0, days).Add(hours)
-		if to.After(all.To) {
-			to = all.To
+	first := all.From.In(zone)
+	y, m, d := first.Date()
+	hour, minute, sec := first.Clock()
+	at := func(i int) time.Time { // each from the first: a day that begins late moves no other
+		if days > 0 {
+			return time.Date(y, m, d+i*days, hour, minute, sec, first.Nanosecond(), zone)
 		}
-		out = append(out, fanout.Window{From: from, To: to.In(zone)})
-		if len(out) > mostWindows {
+		return first.Add(time.Duration(i) * hours)
+	}
+	for i := 0; at(i).Before(all.To); i++ {
+		w := fanout.Window{From: at(i), To: at(i + 1)}
+		if w.To.After(all.To) {
+			w.To = all.To.In(zone)
+		}
+		if out = append(out, w); len(out) > mostWindows {
 			return nil, fmt.Errorf("--step %s makes more than %s windows: backfill a shorter time, or take longer steps", step, number(mostWindows))
 		}
-		from = to
 	}
 	return out, nil
 }
@@ -163,9 +170,16 @@ func (j *job) awaitOthers(w fanout.Window) error {
 		if other == "" {
 			return nil
 		}
+		rep, err := j.fleet.GovernorStatus(j.soft)
+		if err != nil {
+			return err
+		}
+		if rep.Stop.Kind != "" {
+			return &exit{code: exitStopped, err: fmt.Errorf("run %s is open, and vendor %s is %s. When that is over, finish it, then type the same again", other, j.fleet.Plan.Name, holdText(rep))}
+		}
 		if !said {
 			said = true
-			j.say("waiting for the end of run %s (sluice status %s%s)", other, j.fleet.Plan.Name, j.homeFlag())
+			j.say("waiting for the end of run %s: somebody must work it (sluice status %s%s)", other, j.fleet.Plan.Name, j.homeFlag())
 		}
 		if !j.rest(time.Second) {
 			return &exit{code: exitStopped}

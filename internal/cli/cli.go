@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"sync/atomic"
 
@@ -201,7 +203,7 @@ const rootExample = `  sluice demo                        see it work, without a
 func (a *app) root() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "sluice", Short: "Read a vendor's whole tree within its limits, and prove it complete",
-		Long: rootLong, Example: rootExample, Args: cobra.NoArgs, RunE: help,
+		Long: rootLong, Example: rootExample, Args: cobra.NoArgs, RunE: help, Version: version(),
 	}
 	cmd.AddGroup(&cobra.Group{ID: "work", Title: "Reading:"}, &cobra.Group{ID: "look", Title: "Looking:"},
 		&cobra.Group{ID: "steer", Title: "Steering:"}, &cobra.Group{ID: "vendor", Title: "Vendors:"})
@@ -218,6 +220,21 @@ func (a *app) root() *cobra.Command {
 	}
 	a.commonFlags(cmd)
 	return cmd
+}
+
+// version is the module's, as it was built.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	v := info.Main.Version
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && (v == "" || v == "(devel)") {
+			v = s.Value
+		}
+	}
+	return cmp.Or(v, "(devel)") + " " + info.GoVersion
 }
 
 // commonFlags are those of every command.

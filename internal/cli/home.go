@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/user"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -126,6 +127,7 @@ func runsOf(h place, vendor string, tiers []string) *run.Runs {
 		Dead:  func(tier string) fanout.Queue { return h.DeadQueue(vendor, tier) },
 
 		Publish: fleet.Publisher(h),
+		Ended:   func(ctx context.Context, id string) error { return fleet.FreeBudget(ctx, h.Governor(), vendor, id) },
 	}
 }
 
@@ -208,6 +210,9 @@ func (a *app) operator() string {
 		if v := a.Getenv(name); v != "" {
 			return v
 		}
+	}
+	if u, err := user.Current(); err == nil && u.Username != "" {
+		return u.Username
 	}
 	return "an operator"
 }

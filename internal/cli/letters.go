@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
 	"regexp"
 	"slices"
 	"strings"
@@ -61,13 +60,21 @@ var (
 	statusName = regexp.MustCompile(`^[1-9](\d\d|xx)$`)
 )
 
-// picker tells which dead tasks are meant. In a glob, * also stands for slashes:
-// keys may hold some.
-func (f *letterFlags) picker(args []string) (func(run.DeadTask) bool, error) {
-	flat := func(s string) string { return strings.ReplaceAll(s, "/", "\x01") }
-	if _, err := path.Match(flat(f.task), ""); err != nil {
-		return nil, fmt.Errorf("--task %q is no pattern: %w", f.task, err)
+// called tells whether a dead task is called what --task says: by its name or ID,
+// or else by a pattern of names, in which * stands for anything and nothing else
+// is special, since keys may hold any sign.
+func (f *letterFlags) called() (exactly, like func(run.DeadTask) bool) {
+	parts := strings.Split(f.task, "*")
+	for i := range parts {
+		parts[i] = regexp.QuoteMeta(parts[i])
 	}
+	pattern := regexp.MustCompile(`^(?s:` + strings.Join(parts, `.*`) + `)$`)
+	exactly = func(d run.DeadTask) bool { return f.task == run.Name(d.Task) || f.task == d.Task.ID }
+	return exactly, func(d run.DeadTask) bool { return pattern.MatchString(run.Name(d.Task)) }
+}
+
+// picker tells which dead tasks are meant, of those that are called as they should.
+func (f *letterFlags) picker(args []string, called func(run.DeadTask) bool) (func(run.DeadTask) bool, error) {
 	for _, c := range f.causes {
 		if !causeName.MatchString(c) {
 			return nil, fmt.Errorf("--cause %q is no cause: sluice dead %s names them", c, quote(args[0]))
@@ -86,12 +93,10 @@ func (f *letterFlags) picker(args []string) (func(run.DeadTask) bool, error) {
 		return nil, errors.New("--limit is how many: not less than 1")
 	}
 	return func(d run.DeadTask) bool {
-		name := run.Name(d.Task)
-		glob, _ := path.Match(flat(f.task), flat(name)) // a bad pattern was refused above
 		switch {
 		case len(args) > 1 && d.Task.Tier != args[1]:
 		case d.At.Before(since):
-		case f.task != "" && !glob && f.task != name && f.task != d.Task.ID:
+		case f.task != "" && !called(d):
 		case len(f.statuses) > 0 && !slices.ContainsFunc(f.statuses, func(s string) bool { return isStatus(s, d.Reason.Status) }):
 		case len(f.causes) > 0 && !slices.Contains(f.causes, run.CauseOf(d)):
 		default:
@@ -133,8 +138,9 @@ type letters struct {
 // find says which dead tasks are meant, in which runs.
 func (f *letterFlags) find(ctx context.Context, h place, args []string) (letters, error) {
 	l := letters{name: args[0], limit: f.limit, store: h.Runs()}
-	var err error
-	if l.meant, err = f.picker(args); err != nil {
+	called, like := f.called()
+	meant, err := f.picker(args, called)
+	if err != nil {
 		return l, err
 	}
 	if l.vendor, _, err = vendorOf(ctx, h, args[0]); err != nil {
@@ -147,12 +153,34 @@ func (f *letterFlags) find(ctx context.Context, h place, args []string) (letters
 		return l, err
 	}
 	l.runs = mayHaveDead(l.runs)
-	return l, nil
+	l.meant = meant
+	if strings.Contains(f.task, "*") {
+		l.meant = called
+		if some, err := l.any(ctx); err != nil || some {
+			l.meant = meant // a key may hold a star: that task and no other
+			return l, err
+		}
+		l.meant, err = f.picker(args, like)
+	}
+	return l, err
 }
 
-// mayHaveDead leaves out runs that are closed with none dead.
+// mayHaveDead leaves out runs that are closed with none dead, and with none
+// missing: that may be what an interrupted replay has left.
 func mayHaveDead(runs []run.Run) []run.Run {
-	return slices.DeleteFunc(runs, func(r run.Run) bool { return r.State == run.Closed && r.Verdict != nil && r.Verdict.Dead == 0 })
+	return slices.DeleteFunc(runs, func(r run.Run) bool {
+		return r.State == run.Closed && r.Verdict != nil && r.Verdict.Dead == 0 && r.Verdict.Missing == 0
+	})
+}
+
+// any tells whether any dead task is meant.
+func (l letters) any(ctx context.Context) (bool, error) {
+	found := errors.New("found")
+	err := l.each(ctx, func(run.DeadTask) error { return found })
+	if errors.Is(err, found) {
+		return true, nil
+	}
+	return false, err
 }
 
 // each calls do for every dead task that is meant. None is held.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -43,9 +45,9 @@ func (a *app) limitsSetCommand() *cobra.Command {
 					return err
 				}
 			}
-			for flag, n := range map[string]int{"--burst": c.Burst, "--in-flight": c.InFlight, "--for": int(c.For)} {
-				if n < 0 {
-					return fmt.Errorf("%s is not below zero", flag)
+			for flag, n := range map[string]int{"burst": c.Burst, "in-flight": c.InFlight, "for": int(c.For)} {
+				if n < 1 && cmd.Flags().Changed(flag) {
+					return fmt.Errorf("--%s is not less than 1; to stop all calls: sluice pause %s", flag, quote(args[0]))
 				}
 			}
 			changes := c.Count > 0 || c.Burst > 0 || c.InFlight > 0
@@ -54,8 +56,10 @@ func (a *app) limitsSetCommand() *cobra.Command {
 			}
 			c.Limit = args[1]
 			open := a.opened(args[0])
-			if s.dry {
+			if _, err := os.Stat(filepath.Join(a.home, "fleet.db")); s.dry {
 				open = a.planning(args[0])
+			} else if a.on != onAWS && errors.Is(err, os.ErrNotExist) {
+				a.say("there was no home at %s: one is made", a.home)
 			}
 			return a.governed(args[0], open, func(h place, plan *vendorapi.Plan) error {
 				return a.setLimit(cmd.Context(), h, plan, s)

@@ -15,7 +15,7 @@ runs and workers wait, and say so, until "sluice resume".`,
 		Example: "  sluice pause sim --why \"they asked us to\"\n  sluice resume sim",
 		Args:    args(1, 1, "VENDOR or SPEC"), ValidArgsFunction: a.completeSpec,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return with(a.opened(args...), a.soft, func(h place) error {
+			return with(a.existing(args...), a.soft, func(h place) error {
 				vendor, _, err := vendorOf(cmd.Context(), h, args[0])
 				if err != nil {
 					return err
@@ -41,7 +41,7 @@ Whoever waits goes on at once.`,
 		Example: "  sluice resume sim",
 		Args:    args(1, 1, "VENDOR or SPEC"), ValidArgsFunction: a.completeSpec,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return with(a.opened(args...), a.soft, func(h place) error {
+			return with(a.existing(args...), a.soft, func(h place) error {
 				vendor, _, err := vendorOf(cmd.Context(), h, args[0])
 				if err != nil {
 					return err

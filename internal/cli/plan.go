@@ -109,6 +109,9 @@ func (a *app) planCommand() *cobra.Command {
 			for tier, n := range counts {
 				assume.Tasks[tier] = int(n)
 			}
+			if assume.Latency < 0 || assume.Latency > time.Hour || assume.Workers < 1 || assume.Workers > 1000 {
+				return errors.New("--latency is from 0 to 1h, --workers from 1 to 1000")
+			}
 			return with(a.planning(args[0]), a.soft, func(h place) error {
 				f, err := fleet.New(plan, h, h.Options())
 				if err != nil {
@@ -119,7 +122,7 @@ func (a *app) planCommand() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringArrayVar(&tasks, "tasks", nil, "how many tasks a tier has, as `TIER=N` (default: as in the last run)")
+	f.StringArrayVar(&tasks, "tasks", nil, "how many tasks a tier has, as `TIER=N`: one for each node that the tier above finds (default: as in the last run)")
 	f.StringArrayVar(&calls, "calls", nil, "calls for each task of a tier, as `TIER=N`: its pages (default: as in the last run, or 1)")
 	f.DurationVar(&assume.Latency, "latency", 0, "how long a call takes (default: as in the last run, or 200ms)")
 	f.IntVar(&assume.Workers, "workers", 1, "processes that work, on aws for each tier")
@@ -128,14 +131,17 @@ func (a *app) planCommand() *cobra.Command {
 	return cmd
 }
 
+// mostAssumed is more tasks, or pages of one, than anybody has.
+const mostAssumed = 1_000_000_000
+
 // assumed reads TIER=N.
 func assumed(flag string, words, tiers []string) (map[string]float64, error) {
 	out := map[string]float64{}
 	for _, w := range words {
 		tier, n, ok := strings.Cut(w, "=")
 		v, err := strconv.ParseFloat(n, 64)
-		if !ok || err != nil || v < 0 {
-			return nil, fmt.Errorf("%s %q: write it as TIER=N", flag, w)
+		if !ok || err != nil || !(v >= 0 && v <= mostAssumed) {
+			return nil, fmt.Errorf("%s %q: write it as TIER=N, with N from 0 to %s", flag, w, number(mostAssumed))
 		}
 		if !slices.Contains(tiers, tier) {
 			return nil, fmt.Errorf("%s %q: there is no tier %s (there are %s)", flag, w, tier, list(tiers))

@@ -44,6 +44,7 @@ type runFlags struct {
 	again      bool
 	noProgress bool
 	maxCalls   int
+	maxGiven   func() bool
 	stopAt     string
 }
 
@@ -52,6 +53,7 @@ func (r *runFlags) register(cmd *cobra.Command) {
 	r.settings.flag(cmd)
 	cmd.Flags().BoolVar(&r.again, "again", false, "start a new run of the window, even if there is one")
 	cmd.Flags().IntVar(&r.maxCalls, "max-calls", 0, "stop softly after this many `CALLS` of the run, in the place of the spec's budget")
+	r.maxGiven = func() bool { return cmd.Flags().Changed("max-calls") }
 	cmd.Flags().StringVar(&r.stopAt, "stop-at", "", "stop softly at the next `HH:MM` in the vendor's zone, in the place of the spec's budget")
 }
 
@@ -94,6 +96,12 @@ func (a *app) withJob(flags runFlags, do func(*job, fanout.Window) error) error 
 	if err != nil {
 		return err
 	}
+	if _, err := flags.budget(); err != nil {
+		return err
+	}
+	if w.To.After(time.Now().Add(time.Minute)) {
+		a.say("the window ends in the future, %s: what the vendor does not have yet is not read, and the window counts as read afterwards", timeFlag(w.To))
+	}
 	return with(a.opened(plan.Name), a.soft, func(h place) error {
 		f, err := a.newFleet(plan, h)
 		if err != nil {
@@ -106,10 +114,11 @@ func (a *app) withJob(flags runFlags, do func(*job, fanout.Window) error) error 
 
 // budget is the one that was asked for; nil: none was.
 func (r *runFlags) budget() (*vendorapi.Budget, error) {
-	if r.maxCalls == 0 && r.stopAt == "" {
+	given := r.maxGiven != nil && r.maxGiven()
+	if !given && r.stopAt == "" {
 		return nil, nil
 	}
-	if r.maxCalls < 0 {
+	if given && r.maxCalls < 1 {
 		return nil, fmt.Errorf("--max-calls %d: it is a number of calls above zero", r.maxCalls)
 	}
 	b := &vendorapi.Budget{Calls: r.maxCalls, Until: -1}

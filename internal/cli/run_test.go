@@ -223,6 +223,8 @@ func TestWorkerWaitsAndStops(t *testing.T) {
 func TestPauseIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, small)
+	w.sluice("pause", "sim").want(t, 2, "there is no home").line(t) // in the wrong directory it would pause nobody
+	w.sluice("limits", "set", "sim", "calls", "--rate", "1000/s").want(t, 0, "one is made")
 	w.sluice("pause", "sim", "--why", "they asked us to").want(t, 0, "Go on with: sluice resume sim")
 	results := make(chan result, 1)
 	go func() { results <- w.run() }()

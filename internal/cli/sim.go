@@ -84,10 +84,23 @@ func (a *app) sim(flags simFlags) error {
 	}
 	a.print("The simulated vendor listens at %s and %s: %s groups, %s devices, %s data groups; %s calls per %s, burst %d. Ctrl-C ends it.",
 		srv.URL, asks, number(tree.Groups), number(tree.Devices), number(tree.Datagroups), number(count), per(each), flags.burst)
+	if count != 1000 || each != time.Second {
+		a.print("The spec sim counts on 1,000 calls a second, so first: sluice limits set sim calls --rate %d/%s --burst %d", count, perUnit(each), flags.burst)
+	}
 	a.print("Read it with: sluice run sim --set base=%s", srv.URL)
 	<-a.soft.Done()
 	a.printSimStats(srv.Stats())
 	return srv.Close()
+}
+
+// perUnit is a time as --rate takes it.
+func perUnit(d time.Duration) string {
+	for unit, name := range map[time.Duration]string{time.Second: "s", time.Minute: "m", time.Hour: "h"} {
+		if d == unit {
+			return name
+		}
+	}
+	return d.String()
 }
 
 func (a *app) printSimStats(s vendorsim.Stats) {
@@ -110,7 +123,8 @@ func (a *app) troubleCommand() *cobra.Command {
 	var at string
 	cmd := &cobra.Command{
 		Use: "trouble JSON", Short: "Make the simulated vendor misbehave",
-		Long: `Trouble tells a running simulated vendor how to misbehave. {} ends it.
+		Long: `Trouble tells a running simulated vendor how to misbehave, in the place of what it
+was told before. {} ends it.
 
   down       "refused", "503" or "hanging": an outage
   errors     share of calls answered 500, 0 to 1
@@ -118,7 +132,9 @@ func (a *app) troubleCommand() *cobra.Command {
   malformed  share of answers that are no JSON
   slow       added to every answer, as "200ms"
   changing   true: lists differ from one fetch to the next
+  poison     requests whose path or query holds this text are answered 422
   throttle   true: every call is answered 429
+  retry_after  what a 429 asks to wait, in seconds
   for        how long, as "60s"; without it until told otherwise`,
 		Example: `  sluice vendor sim trouble '{"down":"503","for":"60s"}'` + "\n" + `  sluice vendor sim trouble '{"errors":0.05,"slow":"100ms"}'`,
 		Args:    args(1, 1, "a trouble as JSON"), ValidArgsFunction: cobra.NoFileCompletions,

@@ -35,7 +35,8 @@ type vendorStatus struct {
 	Throttled int           `json:"throttled_minute,omitempty"` // calls refused in the last minute
 	Runs      []runStatus   `json:"runs"`
 
-	hidden int // older runs that are not shown
+	hidden  int  // older runs that are not shown
+	stopped bool // until an operator resumes it
 }
 
 type runStatus struct {
@@ -53,6 +54,7 @@ type runStatus struct {
 	Sum    string             `json:"verdict,omitempty"`
 
 	window string
+	held   string // why nothing goes on, and what to type
 }
 
 // leftStatus is how long an open run still takes, and how well that is known.
@@ -60,7 +62,7 @@ type leftStatus struct {
 	Seconds   float64   `json:"seconds"`
 	Finish    time.Time `json:"finish"`
 	Calls     int       `json:"calls"`
-	Estimated []string  `json:"estimated,omitempty"` // tiers whose size is taken from the last run
+	Estimated []string  `json:"estimated,omitempty"` // tiers whose size is taken from the last run, or from this one so far
 	Unknown   []string  `json:"unknown,omitempty"`   // tiers whose size nobody can tell: they are not in it
 }
 
@@ -84,8 +86,8 @@ what binds, and for each run how far its tiers are, how long it still takes and
 where its time went. --watch keeps showing it.
 
 The figures of an open run are counters, good to look at; those of a closed run
-are its verdict's. What is left is reckoned at the limits in force; a tier marked
-~ is not fully known yet and taken to be as large as in the last run.
+are its verdict's. What is left is reckoned at the limits in force; a number
+marked ~ is not fully known yet, and the last run's size stands for it.
 
 missing: known, but neither ended nor on a queue. "sluice run" finds out whether
 that is so and sends such tasks again.`
@@ -184,6 +186,7 @@ func (a *app) status(ctx context.Context, h place, args []string, show int) ([]v
 			if err != nil {
 				return nil, err
 			}
+			s.held = a.heldText(v, r)
 			v.Runs = append(v.Runs, s)
 		}
 		if f != nil && slices.ContainsFunc(v.Runs, func(r runStatus) bool { return r.State == run.Open }) {
@@ -220,7 +223,7 @@ func statusOf(ctx context.Context, h place, name string, spec *vendorapi.Spec) (
 	if err != nil {
 		return v, nil, err
 	}
-	v.State, v.Limits, v.Processes = holdText(rep), limitsOf(rep), len(rep.Members)
+	v.State, v.Limits, v.Processes, v.stopped = holdText(rep), limitsOf(rep), len(rep.Members), rep.Stop.Kind != ""
 	if rep.Budget != nil {
 		v.Budget = budgetText(rep.Budget)
 	}
@@ -250,7 +253,7 @@ func (v *vendorStatus) pace(ctx context.Context, f *fleet.Fleet) error {
 		}
 	}
 	most := time.Duration(0)
-	for what, d := range now.Lost {
+	for what, d := range now.Went {
 		if d > most {
 			v.Binds, most = what, d
 		}
@@ -282,7 +285,8 @@ func statusOfRun(ctx context.Context, h place, f *fleet.Fleet, r run.Run) (runSt
 	if r.State == run.Closed && r.Verdict != nil {
 		s.Sum = r.Verdict.Sum()
 	}
-	if f == nil {
+	s.Flags = fleet.Flags(r)
+	if f == nil || r.State == run.Superseded { // when that was nobody has noted
 		return s, nil
 	}
 	return s, s.reckon(ctx, f, r, counts)
@@ -299,9 +303,9 @@ func (s *runStatus) reckon(ctx context.Context, f *fleet.Fleet, r run.Run, count
 		end = time.Now()
 	}
 	s.Took = end.Sub(r.Opened).Seconds()
-	s.Went = went(done.Lost, done.Slices, end.Sub(r.Opened))
-	if s.Flags, err = f.Flags(ctx, r.ID); err != nil || r.State != run.Open {
-		return err
+	s.Went = went(done, end.Sub(r.Opened))
+	if r.State != run.Open {
+		return nil
 	}
 	p, err := f.ForecastRun(ctx, r, counts, fleet.Assume{})
 	if err != nil {
@@ -315,6 +319,21 @@ func (s *runStatus) reckon(ctx context.Context, f *fleet.Fleet, r run.Run, count
 		}
 	}
 	return nil
+}
+
+// heldText says why an open run does not go on, and what to type.
+func (a *app) heldText(v vendorStatus, r run.Run) string {
+	switch {
+	case r.State != run.Open:
+		return ""
+	case v.stopped:
+		return "nothing goes on before: sluice resume " + v.Vendor + a.homeFlag()
+	case v.State != "free":
+		return "nothing goes on now"
+	case v.Processes == 0 && a.on == onLocal:
+		return "nobody works it: " + a.goOn(r)
+	}
+	return ""
 }
 
 // holdText is what holds a vendor's fleet now.

@@ -9,23 +9,24 @@ import (
 	"github.com/sluicehq/sluice/internal/series"
 )
 
-// went is where a run's time went: what workers waited for, by its part of all
-// that they waited, and the time in which nobody was at work.
-func went(lost map[string]time.Duration, slices int, took time.Duration) map[string]float64 {
-	sum := time.Duration(0)
-	for _, d := range lost {
-		sum += d
-	}
+// went is where a run's time went. Workers that are there and have nothing to do
+// wait for the next attempt of a task that failed, or for their first.
+func went(done series.Sum, took time.Duration) map[string]float64 {
 	out := map[string]float64{}
-	if sum == 0 {
+	if done.Slices == 0 {
 		return out
 	}
-	worked := min(time.Duration(slices)*series.Slice, took)
-	for what, d := range lost {
-		out[what] = worked.Seconds() * float64(d) / float64(sum)
+	told := time.Duration(0)
+	for what, d := range done.Went {
+		out[what] = d.Seconds()
+		told += d
 	}
-	if idle := (took - worked).Seconds(); idle > series.Slice.Seconds() {
-		out["nobody at work"] = idle
+	if done.Idle > time.Second/2 {
+		out["waiting for tasks or their next attempt"] = done.Idle.Seconds()
+		told += done.Idle
+	}
+	if rest := took - told; rest > series.Slice {
+		out["nobody at work"] = rest.Seconds()
 	}
 	return out
 }
@@ -147,7 +148,7 @@ func (r runStatus) lines() []string {
 		out = append(out, "  "+r.Sum)
 	}
 	if r.Left != nil {
-		out = append(out, "  "+r.Left.text())
+		out = append(out, "  "+r.Left.text(r.held))
 	}
 	if len(r.Went) > 0 {
 		out = append(out, fmt.Sprintf("  Of %s: %s", span(seconds(r.Took)), shares(r.Went)))
@@ -158,10 +159,13 @@ func (r runStatus) lines() []string {
 	return out
 }
 
-func (l leftStatus) text() string {
+func (l leftStatus) text(held string) string {
 	s := fmt.Sprintf("About %s left, %s calls, until %s", span(seconds(l.Seconds)), number(l.Calls), l.Finish.Local().Format("15:04:05 MST"))
+	if held != "" {
+		s = fmt.Sprintf("About %s of work left, %s calls; %s", span(seconds(l.Seconds)), number(l.Calls), held)
+	}
 	if len(l.Estimated) > 0 {
-		s += fmt.Sprintf(" (%s by the last run)", list(l.Estimated))
+		s += fmt.Sprintf(" (%s estimated)", list(l.Estimated))
 	}
 	if len(l.Unknown) > 0 {
 		s += fmt.Sprintf("; without %s, of which nothing is known yet", list(l.Unknown))

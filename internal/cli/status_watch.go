@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/sluicehq/sluice/internal/fanout"
@@ -34,7 +35,8 @@ func (a *app) watchStatus(args []string) error {
 				if len(lines) > 0 {
 					lines = append(lines, "")
 				}
-				lines = append(lines, v.lines(openFirst(v.Runs))...)
+				v.Runs = v.Runs[:min(openFirst(v.Runs), len(v.Runs))]
+				lines = append(lines, v.lines(len(v.Runs))...)
 				dead, deadErr := causes.of(a.soft, a, h, v)
 				if deadErr != nil {
 					return deadErr
@@ -53,7 +55,7 @@ func (a *app) watchStatus(args []string) error {
 		}
 		lines = append(lines, "", time.Now().Format("15:04:05")+"  Ctrl-C ends")
 		if out.terminal() {
-			out.show(lines)
+			out.show(fitted(lines, out))
 		} else {
 			for _, l := range lines {
 				a.print("%s", l)
@@ -63,6 +65,33 @@ func (a *app) watchStatus(args []string) error {
 			return nil
 		}
 	}
+}
+
+// fitted are lines as they fit a terminal: sentences are wrapped, tables cut, and
+// what there is no room for is counted.
+func fitted(lines []string, c *console) (out []string) {
+	width, height := c.size()
+	for _, l := range lines {
+		for indent := ""; ; indent = "    " {
+			r := []rune(indent + l)
+			cut := len(r)
+			if len(r) >= width && !strings.Contains(strings.TrimSpace(l), "  ") {
+				for cut = width - 2; cut > len(indent) && r[cut] != ' '; cut-- {
+				}
+			}
+			if cut <= len(indent) || cut == len(r) {
+				out = append(out, string(r))
+				break
+			}
+			out = append(out, string(r[:cut]))
+			l = strings.TrimLeft(string(r[cut:]), " ")
+		}
+	}
+	if room := height - 1; len(out) > room {
+		hidden := len(out) - room + 1
+		out = append(out[:room-2], fmt.Sprintf("… %d more lines: a higher window shows them", hidden), out[len(out)-1])
+	}
+	return out
 }
 
 // rest sleeps; false: somebody wants to stop.

@@ -120,7 +120,7 @@ func TestBadInput(t *testing.T) {
 		args := strings.Fields(c.args)
 		r := result{}
 		if strings.HasPrefix(c.args, "repair") || strings.HasPrefix(c.args, "dead") {
-			w.sluice("pause", "sim").want(t, 0) // makes the home
+			w.sluice("limits", "set", "sim", "calls", "--rate", "9/s").want(t, 0) // makes the home
 			r = w.sluice(args...)
 		} else if strings.Contains(c.args, "--home") {
 			r = execute(t, cli.Process{Args: args})
@@ -141,7 +141,7 @@ func TestWindowForms(t *testing.T) {
 func TestAnotherVersionsHome(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, small)
-	w.sluice("pause", "sim").want(t, 0)
+	w.sluice("limits", "set", "sim", "calls", "--rate", "9/s").want(t, 0) // makes the home
 	db, err := sql.Open("sqlite", filepath.Join(w.home, "fleet.db"))
 	if err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/internal/fanout"
+	"github.com/sluicehq/sluice/internal/fleet"
 	"github.com/sluicehq/sluice/internal/run"
 )
 
@@ -51,6 +52,9 @@ func (a *app) printVerdict(r run.Run, v run.Verdict) {
 	a.print("  %s\n", v.Sum())
 	tierTable(v).write(a.Stdout, "  ")
 	a.print("")
+	for _, f := range fleet.Flags(r) {
+		a.print("Look: %s.", f)
+	}
 	for _, p := range v.Problems {
 		a.print("Problem: %s. Correct the spec, then read the window anew with --again.", p)
 	}

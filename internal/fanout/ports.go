@@ -102,7 +102,10 @@ type Ledger interface {
 
 	// Reopen begins the next life of tasks that are dead in the life given, with
 	// the tag Redrive, and returns those that are open in a life begun so, in no
-	// order. The others, settled or replayed otherwise meanwhile, are left out.
+	// order. The others, settled or replayed otherwise meanwhile, are left out, and
+	// so are those of a run that a newer one has replaced. Before it returns, the
+	// runs of those that are returned are open at a later revision, so that no
+	// verdict from before closes them.
 	Reopen(ctx context.Context, tasks []Task) ([]Task, error)
 }
 
@@ -115,6 +118,13 @@ type Standing struct {
 	Attempts int     // failed attempts in this life since the last recorded chunk
 	Reason   *Reason // of the last of them; why a dead or discarded task is dead
 	Last     *Listed // the last recorded chunk of its list
+}
+
+// CarriedBy tells whether a message of the life before is all that carries the
+// task: the token of a dead letter that a redrive has begun another life for. It
+// is not sent again, so its token must not be removed before that life has ended.
+func (s Standing) CarriedBy(t Task) bool {
+	return s.Outcome == "" && s.Replay == Redrive && t.Life == s.Life-1
 }
 
 // Listed is the ledger's row of one chunk of a fetched list. Most lists are one

@@ -81,15 +81,8 @@ func New(plan *vendorapi.Plan, backend Backend, opt Options) (*Fleet, error) {
 		Queue: func(tier string) fanout.Queue { return backend.Queue(plan.Name, tier) },
 		Dead:  func(tier string) fanout.Queue { return backend.DeadQueue(plan.Name, tier) },
 	}
-	publish := Publisher(backend)
-	f.Runs.Publish = func(ctx context.Context, r run.Run) error {
-		if publish != nil {
-			if err := publish(ctx, r); err != nil {
-				return err
-			}
-		}
-		return f.free(ctx, r.ID)
-	}
+	f.Runs.Publish = Publisher(backend)
+	f.Runs.Ended = func(ctx context.Context, id string) error { return FreeBudget(ctx, backend.Governor(), plan.Name, id) }
 	return f, nil
 }
 

@@ -2,6 +2,7 @@ package fleet_test
 
 import (
 	"context"
+	"errors"
 	"math"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/sluicehq/sluice/internal/fanout"
 	"github.com/sluicehq/sluice/internal/fleet"
 	"github.com/sluicehq/sluice/internal/governor"
+	"github.com/sluicehq/sluice/internal/governor/governortest"
 	"github.com/sluicehq/sluice/internal/run"
 	"github.com/sluicehq/sluice/internal/series"
 	"github.com/sluicehq/sluice/internal/vendorapi"
@@ -124,28 +126,154 @@ func TestDrift(t *testing.T) {
 		if calls := vendor.Stats().Calls - before; calls > 60 {
 			t.Errorf("%d calls before it stopped", calls)
 		}
-		flags, err := f.Flags(t.Context(), r.ID)
-		if err != nil || len(flags) != 1 {
-			t.Errorf("%q, %v", flags, err)
+		if flags := flagsOf(t, f, r.ID); len(flags) != 1 {
+			t.Errorf("flags %q", flags)
 		}
 		if err := governor.Resume(t.Context(), f.GovernorStore(), "sim", governor.Note{By: "me", Why: "they have closed two sites"}); err != nil {
 			t.Fatal(err)
 		}
-		for {
-			_, v, err = start(t, f, 2, nil, time.Hour)
-			if err == nil {
-				break
-			}
-			// The tiers below are smaller as well, each is asked about once.
-			if err := governor.Resume(t.Context(), f.GovernorStore(), "sim", governor.Note{By: "me"}); err != nil {
-				t.Fatal(err)
-			}
+		// The tiers below are smaller as well: that is noted, and stops nobody.
+		if _, v, err = start(t, f, 2, nil, time.Hour); err != nil {
+			t.Fatal(err)
 		}
 		if !v.Complete() {
 			t.Errorf("%+v", v)
 		}
-		if flags, _ := f.Flags(t.Context(), r.ID); len(flags) > 3 {
+		if flags := flagsOf(t, f, r.ID); len(flags) != 3 {
 			t.Errorf("%d flags: %q", len(flags), flags)
+		}
+	})
+}
+
+func flagsOf(t *testing.T, f *fleet.Fleet, id string) []string {
+	t.Helper()
+	r, err := f.Runs.Store.Get(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fleet.Flags(r)
+}
+
+// TestDriftIsOfTheRunBefore: an old run that is replayed is not compared with
+// runs that came after it.
+func TestDriftIsOfTheRunBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tree := vendorsim.Tree{Groups: 40, Devices: 40, Datagroups: 40, Points: 1}
+		vendor := sim(tree)
+		f := simVirtual(t, fifty+"drift: {percent: 4, then: stop}\n", vendor)
+		if _, v, err := start(t, f, 1, nil, time.Hour); err != nil || !v.Complete() {
+			t.Fatalf("%+v, %v", v, err)
+		}
+		if err := vendor.Misbehave(vendorsim.Trouble{Poison: "/datagroups/dg"}); err != nil {
+			t.Fatal(err)
+		}
+		old, v, err := start(t, f, 2, nil, time.Hour)
+		if err != nil || v.Dead == 0 {
+			t.Fatalf("%+v, %v", v, err)
+		}
+		if err := vendor.Misbehave(vendorsim.Trouble{}); err != nil {
+			t.Fatal(err)
+		}
+		tree.Groups, tree.Devices, tree.Datagroups = 44, 44, 44
+		vendor.Grow(tree)
+		newer, _, err := start(t, f, 3, nil, time.Hour)
+		if err == nil || len(flagsOf(t, f, newer.ID)) == 0 {
+			t.Fatalf("the run after it has grown: %v", err)
+		}
+		if err := governor.Resume(t.Context(), f.GovernorStore(), "sim", governor.Note{By: "me"}); err != nil {
+			t.Fatal(err)
+		}
+		if _, v, err = start(t, f, 3, nil, time.Hour); err != nil || !v.Complete() {
+			t.Fatalf("%+v, %v", v, err)
+		}
+		letters, err := f.Runs.Pick(t.Context(), old.ID, func(run.DeadTask) bool { return true })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.Runs.Replay(t.Context(), old.ID, letters, run.Note{Tag: run.NewTag(), By: "me"}); err != nil {
+			t.Fatal(err)
+		}
+		if _, v, err := start(t, f, 2, nil, time.Hour); err != nil || !v.Complete() || len(flagsOf(t, f, old.ID)) != 0 {
+			t.Errorf("the replay of an old run: %+v, %v, flags %q", v, err, flagsOf(t, f, old.ID))
+		}
+	})
+}
+
+// TestDriftDuringAPause: what is found while somebody else has stopped the vendor
+// stops it when that is over.
+func TestDriftDuringAPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tree := vendorsim.Tree{Groups: 40, Devices: 40, Datagroups: 40, Points: 1}
+		vendor := sim(tree)
+		f := simVirtual(t, fifty+"drift: {then: stop}\n", vendor)
+		if _, v, err := start(t, f, 1, nil, time.Hour); err != nil || !v.Complete() {
+			t.Fatalf("%+v, %v", v, err)
+		}
+		tree.Groups = 20
+		vendor.Grow(tree)
+		r, err := f.Seed(t.Context(), day(2), false, nil, "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		small := map[string]run.Count{"groups": {Known: 1, Done: 1}, "devices": {Known: 20}}
+		if err := governor.Pause(t.Context(), f.GovernorStore(), "sim", governor.Note{By: "me", Why: "tea"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Guard(t.Context(), r, small); err != nil || len(flagsOf(t, f, r.ID)) > 0 {
+			t.Errorf("while paused: %v, flags %q", err, flagsOf(t, f, r.ID))
+		}
+		if err := governor.Resume(t.Context(), f.GovernorStore(), "sim", governor.Note{By: "me"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Guard(t.Context(), r, small); err != nil || len(flagsOf(t, f, r.ID)) != 1 {
+			t.Errorf("afterwards: %v, flags %q", err, flagsOf(t, f, r.ID))
+		}
+		rep, err := f.GovernorStatus(t.Context())
+		if err != nil || rep.Stop.Kind != governor.ByDrift {
+			t.Errorf("the vendor is stopped by %q: %v", rep.Stop.Kind, err)
+		}
+	})
+}
+
+// TestBudgetFirst: a run whose budget could not be set has sent nothing; a run
+// that takes another's place, or comes after it, is not bound by its budget.
+func TestBudgetFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tree := vendorsim.Scaled(80)
+		vendor := sim(tree)
+		f := simVirtual(t, fifty+"budget: {calls: 100}\n", vendor)
+		store := f.GovernorStore().(*governortest.Model)
+		store.Before = func(op string) error {
+			if op == "update" {
+				return errors.New("no")
+			}
+			return nil
+		}
+		if _, err := f.Seed(t.Context(), day(1), false, nil, "test"); err == nil {
+			t.Error("a run begins without its budget")
+		}
+		store.Before = nil
+		open, err := f.OpenRuns(t.Context())
+		if err != nil || len(open) != 1 {
+			t.Fatal(open, err)
+		}
+		counts, err := f.Progress(t.Context(), open[0].ID)
+		if err != nil || counts["groups"].Queued != 0 {
+			t.Errorf("something was sent: %+v, %v", counts, err)
+		}
+		if _, _, err := start(t, f, 1, nil, time.Hour); err == nil || vendor.Stats().Calls > 100 {
+			t.Errorf("%d calls of a budget of 100: %v", vendor.Stats().Calls, err)
+		}
+		if _, err := f.Seed(t.Context(), day(2), false, &vendorapi.Budget{Calls: 10, Until: -1}, "me"); err == nil || !strings.Contains(err.Error(), "only one holds") {
+			t.Errorf("a second budget beside one that is in force: %v", err)
+		}
+		first, err := f.Seed(t.Context(), day(1), true, nil, "test") // in the place of the one that is stopped
+		if err != nil {
+			t.Fatal(err)
+		}
+		it, err := f.GovernorStore().Load(t.Context(), "sim")
+		if err != nil || it.Budget == nil || it.Budget.Run != first.ID || it.Budget.Used != 0 || it.Stop.Kind != "" {
+			t.Errorf("the budget of the run that took its place: %+v, stop %q, %v", it.Budget, it.Stop.Kind, err)
 		}
 	})
 }

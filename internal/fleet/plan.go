@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sluicehq/sluice/internal/forecast"
@@ -59,7 +60,7 @@ var ErrNoTree = errors.New("nothing is known about the size of the vendor's tree
 
 // Forecast tells how long a run takes that has not begun.
 func (f *Fleet) Forecast(ctx context.Context, a Assume) (*Forecast, error) {
-	last, err := f.lastRun(ctx, "")
+	last, err := f.lastRun(ctx, "", time.Time{})
 	if err != nil {
 		return nil, err
 	}
@@ -68,21 +69,22 @@ func (f *Fleet) Forecast(ctx context.Context, a Assume) (*Forecast, error) {
 
 // ForecastRun tells how long an open run still takes.
 func (f *Fleet) ForecastRun(ctx context.Context, r run.Run, counts map[string]run.Count, a Assume) (*Forecast, error) {
-	last, err := f.lastRun(ctx, r.ID)
+	last, err := f.lastRun(ctx, r.ID, r.Opened)
 	if err != nil {
 		return nil, err
 	}
 	return f.forecast(ctx, a, &r, counts, last)
 }
 
-// lastRun is the newest run that has a verdict over all of its tasks, but for one.
-func (f *Fleet) lastRun(ctx context.Context, except string) (*run.Run, error) {
+// lastRun is the newest run that has a verdict over all of its tasks, but for one,
+// of those that were opened before an instant, if there is one.
+func (f *Fleet) lastRun(ctx context.Context, except string, before time.Time) (*run.Run, error) {
 	all, err := f.Runs.Store.List(ctx, f.Plan.Name)
 	if err != nil {
 		return nil, fmt.Errorf("looking for the last run of %s: %w", f.Plan.Name, err)
 	}
 	for _, r := range all { // newest first
-		if r.ID != except && r.State == run.Closed && r.Verdict != nil && r.Verdict.Known > len(r.Seeds) {
+		if r.ID != except && (before.IsZero() || r.Opened.Before(before)) && r.State == run.Closed && r.Verdict != nil && r.Verdict.Known > len(r.Seeds) {
 			return &r, nil
 		}
 	}
@@ -198,12 +200,15 @@ func (f *Fleet) tree(out *Forecast, a Assume, counts map[string]run.Count, verdi
 		p.Tier = forecast.Tier{Name: name, Tasks: tasks[i], Known: c.Known, Ended: ended, Calls: 1, Latency: usualLatency}
 		if !exact[i] {
 			p.Source = "last run"
+			if verdict == nil {
+				p.Source = "so far"
+			}
 		}
 		if n, ok := a.Tasks[name]; ok && !exact[i] {
 			p.Tier.Tasks, p.Source = max(n, c.Known), "given"
 		}
 		if t := learned[name]; t != nil {
-			p.Calls = float64(t.Calls) / float64(t.Fetched)
+			p.Calls = float64(max(t.Calls-t.Throttled-t.Failed, t.Fetched)) / float64(t.Fetched) // brakes and outages are not foreseen
 			p.Latency = t.Vendor / time.Duration(t.Calls)
 		}
 		p.Calls = cmp.Or(a.Calls[name], p.Calls)
@@ -267,7 +272,7 @@ func (p *Forecast) Complete() error {
 	if len(p.Unknown) == 0 {
 		return nil
 	}
-	return fmt.Errorf("%w: no run has ended yet, and nothing is given for %v", ErrNoTree, p.Unknown)
+	return fmt.Errorf("%w: no run has ended yet, and nothing is given for %s", ErrNoTree, strings.Join(p.Unknown, ", "))
 }
 
 // Binding is the limit that is the tightest by its rate, and the one that is by

@@ -161,7 +161,7 @@ func (r *recorder) keep(now time.Time) {
 		}
 		r.before[name] = counted
 	}
-	if len(s.Tiers) == 0 && len(s.Lost) == 0 {
+	if len(s.Tiers) == 0 && len(s.Lost) == 0 && r.idle {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), recordTime)
@@ -223,15 +223,20 @@ func (f *Fleet) left(ctx context.Context) map[string]map[string]series.Left {
 		if err != nil {
 			continue
 		}
-		if err := f.Guard(ctx, r, counts); err != nil {
-			f.opt.Log.Warn("the run's tree could not be compared with the last one's", "run", r.ID, "err", err)
-		}
+		f.watchOver(ctx, r, counts)
 		out[r.ID] = map[string]series.Left{}
 		for tier, c := range counts {
 			out[r.ID][tier] = series.Left{Known: c.Known, Ended: c.Settled(), Dead: c.Dead}
 		}
 	}
 	return out
+}
+
+// watchOver is Guard where a failure must not hold anything up.
+func (f *Fleet) watchOver(ctx context.Context, r run.Run, counts map[string]run.Count) {
+	if err := f.Guard(ctx, r, counts); err != nil && ctx.Err() == nil {
+		f.opt.Log.Warn("the run's tree could not be compared with the last one's", "run", r.ID, "err", err)
+	}
 }
 
 // OpenRuns are the vendor's runs that are open now.

@@ -26,8 +26,9 @@ type Uses struct {
 	SaidAt time.Time
 }
 
-// Uses adds up what the whole fleet did in the spans before now, of which the
-// last slice may be missing: it is written when it ends. rates are the calls a
+// Uses adds up what the whole fleet did in the spans before the present slice,
+// and what there is of that: a sample is written when its slice, or its process's
+// work, ends. rates are the calls a
 // second that each limit allows now; they stand for the times without a sample.
 func (f *Fleet) Uses(ctx context.Context, rates map[string]float64, spans ...time.Duration) (Uses, error) {
 	var out Uses
@@ -50,7 +51,7 @@ func (f *Fleet) Uses(ctx context.Context, rates map[string]float64, spans ...tim
 			minute.Add(s)
 		}
 		for i, span := range spans {
-			if !s.At.Before(end.Add(-span)) && s.At.Before(end) {
+			if !s.At.Before(end.Add(-span)) { // with what there is of the present slice
 				sums[i].Add(s)
 			}
 		}
@@ -59,16 +60,16 @@ func (f *Fleet) Uses(ctx context.Context, rates map[string]float64, spans ...tim
 	if err != nil {
 		return out, fmt.Errorf("reading what the fleet of %s did: %w", f.Plan.Name, err)
 	}
-	out.Latest = minute.Sum
+	out.Latest = minute.Done()
 	for i, span := range spans {
-		out.Spans = append(out.Spans, useOf(sums[i].Sum, span, rates))
+		out.Spans = append(out.Spans, useOf(sums[i].Done(), span, rates))
 	}
 	return out, nil
 }
 
 func useOf(sum series.Sum, span time.Duration, rates map[string]float64) Use {
 	all := sum.All()
-	u := Use{Span: span, Calls: all.Calls, Throttled: all.Throttled, Share: map[string]float64{}, Lost: sum.Lost}
+	u := Use{Span: span, Calls: all.Calls, Throttled: all.Throttled, Share: map[string]float64{}, Lost: sum.Went}
 	idle := max(0, span-time.Duration(sum.Slices)*series.Slice)
 	for limit, r := range rates {
 		if allowed := sum.Allowed[limit] + r*idle.Seconds(); allowed > 0 {

@@ -157,7 +157,7 @@ func (w *Workers) awaitQuiet(soft context.Context, id string, look *looks) error
 		}
 		counts, err := w.fleet.Runs.Store.Counts(soft, id)
 		if err == nil {
-			err = w.fleet.Guard(soft, r, counts)
+			w.fleet.watchOver(soft, r, counts)
 		}
 		switch {
 		case err == nil:

@@ -58,21 +58,29 @@ func newFlow(tiers []Tier, f Fleet) *flow {
 		left := max(0, float64(t.Tasks)-st.ended) * st.Calls
 		st.res.Calls = left
 		calls += left
-		slowest += time.Duration(left * float64(t.Latency))
+		slowest = saturated(float64(slowest) + left*float64(t.Latency))
 		if t.Latency > 0 {
 			quickest = min(quickest, t.Latency)
 		}
 		s.stages = append(s.stages, st)
 	}
 	// Twenty thousand steps, at most, for the time that the tightest bound takes.
-	least := time.Duration(calls * float64(f.Every))
+	least := saturated(calls * float64(f.Every))
 	if n := s.atOnce(); n > 0 {
-		least = max(least, time.Duration(float64(slowest)/n))
+		least = max(least, saturated(float64(slowest)/n))
 	}
 	s.dt = min(max(least/20000, time.Millisecond), time.Second)
 	s.dt = max(min(s.dt, quickest/4), least/100000, time.Millisecond)
 	s.now = f.Start
 	return s
+}
+
+// saturated is a duration from a number that may be too large for one.
+func saturated(ns float64) time.Duration {
+	if !(ns < float64(longest)) {
+		return longest
+	}
+	return time.Duration(ns)
 }
 
 // atOnce is how many calls can be under way in the whole fleet; 0: any number.
@@ -92,7 +100,7 @@ const little = 1e-6
 
 func (s *flow) over() bool {
 	for _, st := range s.stages {
-		if st.queue+st.inFlight+st.batch > little || len(st.settling) > 0 {
+		if st.queue*st.Calls > little || st.inFlight+st.batch > little || len(st.settling) > 0 {
 			return false
 		}
 	}
@@ -162,7 +170,8 @@ func (s *flow) commit(st *stage, i int) {
 func (s *flow) call(busy bool) (bound string) {
 	var ready []*stage
 	for _, st := range s.stages {
-		if st.queue <= little {
+		if st.queue*st.Calls <= little {
+			st.queue = 0
 			continue
 		}
 		if st.awake < 0 {

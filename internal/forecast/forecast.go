@@ -76,13 +76,17 @@ type Point struct {
 // points is how many points of the depth are kept, about.
 const points = 100
 
+// mostSteps bounds the effort whatever is asked; a run that is not over then is
+// longer than anybody can plan for.
+const mostSteps = 400_000
+
 // longest is when a forecast gives up: no run is as long.
 const longest = 10 * 365 * 24 * time.Hour
 
 // Of forecasts a run.
 func Of(tiers []Tier, f Fleet) Result {
 	s := newFlow(tiers, f)
-	for !s.over() && s.now < longest {
+	for !s.over() && s.now < longest && s.steps < mostSteps {
 		s.step()
 	}
 	return s.result()

@@ -106,7 +106,7 @@ func (f *Function) Close(ctx context.Context, ev CloseEvent) (Closing, error) {
 		started, err := f.next(ctx)
 		return Closing{Runs: []Looked{}, Tick: Tick{Left: started}}, err
 	}
-	fl, err := f.fleet()
+	fl, err := f.keptFleet()
 	if err != nil {
 		return Closing{}, err
 	}
@@ -131,7 +131,7 @@ func (f *Function) next(ctx context.Context) (string, error) {
 	if err != nil || len(waiting) == 0 {
 		return "no run is open", err
 	}
-	fl, err := f.fleet()
+	fl, err := f.keptFleet()
 	if err != nil {
 		return "", err
 	}
@@ -144,6 +144,9 @@ func (f *Function) next(ctx context.Context) (string, error) {
 		r, err := fl.Seed(ctx, w.Window, w.Again, nil, "the schedule")
 		if err != nil {
 			errs = append(errs, fmt.Errorf("starting a window that waited: %w", err))
+			if r.ID != "" { // it is there, and the next look goes on with it
+				return "", errors.Join(errs...)
+			}
 			continue
 		}
 		f.log.InfoContext(ctx, "seeded a window that had waited for the last run to end", "run", r.ID, "state", r.State)
@@ -165,7 +168,7 @@ func (f *Function) lookAt(ctx context.Context, fl *fleet.Fleet, r run.Run) (Look
 		return out, err
 	}
 	if err := fl.Guard(ctx, r, counts); err != nil {
-		return out, err
+		f.log.WarnContext(ctx, "the run's tree could not be compared with the last one's", "run", r.ID, "err", err)
 	}
 	seen, err := f.see(ctx, fl, r, counts, &out)
 	if err != nil {
@@ -304,7 +307,7 @@ func (f *Function) held(ctx context.Context, fl *fleet.Fleet) (time.Duration, st
 
 // repair sends again what a run misses, because a person said so.
 func (f *Function) repair(ctx context.Context, id string) (Closing, error) {
-	fl, err := f.fleet()
+	fl, err := f.keptFleet()
 	if err != nil {
 		return Closing{}, err
 	}

@@ -32,6 +32,7 @@ type Function struct {
 
 	plan    *vendorapi.Plan    // read when there is work
 	secrets map[string]secret  // as last read
+	kept    *fleet.Fleet       // close: see keptFleet
 	looked  map[string]look    // close: by run
 	letters map[string]letters // close: by tier
 }
@@ -75,6 +76,20 @@ func Open(ctx context.Context, getenv func(string) string, log *slog.Logger) (*F
 }
 
 // fleet reads the spec, once, and wires it to the vendor's stack.
+// keptFleet is the fleet of the looks at open runs, which remembers what it has
+// read of earlier ones.
+func (f *Function) keptFleet() (*fleet.Fleet, error) {
+	if f.kept == nil {
+		fl, err := f.fleet()
+		if err != nil {
+			return nil, err
+		}
+		f.kept = fl
+	}
+	f.kept.Runs.Tail = ""
+	return f.kept, nil
+}
+
 func (f *Function) fleet() (*fleet.Fleet, error) {
 	if f.plan == nil {
 		text, err := os.ReadFile(f.spec)

@@ -49,7 +49,7 @@ func (g *Governor) Outage(ctx context.Context, why string) error {
 // Stop implements fanout.Governor: the credentials were refused.
 func (g *Governor) Stop(ctx context.Context, why string) error {
 	return g.insist(ctx, "stop", func(it *Item, now time.Time) error {
-		return it.stop(Stop{ByCredentials, g.cfg.Member, why, now})
+		return it.stop(Stop{ByCredentials, g.cfg.Member, why, now}, now)
 	})
 }
 

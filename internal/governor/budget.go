@@ -98,14 +98,30 @@ func (it *Item) over(now time.Time) string {
 	return ""
 }
 
+// spent is the stop by a budget that is over, written down or not; zero: it is
+// not. It holds since the budget's end, or the last permit that it paid for, and
+// not from before the budget.
+func (it *Item) spent(now time.Time) Stop {
+	why := it.over(now)
+	if why == "" {
+		return Stop{}
+	}
+	at := it.Booked
+	if it.Budget.ended(now) {
+		at = it.Budget.Until
+	}
+	return Stop{Kind: ByBudget, Why: why, At: latest(at, it.Budget.At)}
+}
+
 // halt writes down that the budget is over, so that everybody sees it.
 func (g *Governor) halt(ctx context.Context) error {
 	_, err := g.update(ctx, "stop", func(it *Item, now time.Time) error {
-		why := it.over(now)
-		if why == "" {
+		s := it.spent(now)
+		if s.Kind == "" {
 			return errUnchanged
 		}
-		return it.stop(Stop{ByBudget, g.cfg.Member, why, now})
+		s.By = g.cfg.Member
+		return it.stop(s, now)
 	})
 	if errors.Is(err, errUnchanged) {
 		return nil

@@ -22,6 +22,8 @@ type Item struct {
 	Lowered   map[string]Lowered  `json:"lowered,omitempty"`   // by limit: what the vendor's headers say
 	Budget    *Budget             `json:"budget,omitempty"`    // nil: none
 	Log       []Entry             `json:"log,omitempty"`       // the latest changes, oldest first
+
+	later later // fields of a later version of Sluice
 }
 
 // A Cut withdraws booked slots: those of an epoch before Epoch that start at At

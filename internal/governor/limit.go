@@ -3,6 +3,7 @@ package governor
 import (
 	"errors"
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -37,6 +38,7 @@ const (
 	leastJitter = 5 * time.Millisecond // what an unsaid jitter may shrink to
 	leastLate   = 5 * time.Millisecond // a process cannot promise to be more punctual
 	mostLate    = time.Second          // a call that late is better booked anew
+	mostPer     = 400 * 24 * time.Hour // no time of a limit is longer: the arithmetic on slots holds up to there
 )
 
 // A pace is a limit as arithmetic on slots. Calls start late by at most L,
@@ -67,30 +69,54 @@ func (l Limit) pace(spread time.Duration) pace {
 	}
 	switch l.Kind {
 	case Window:
-		return pace{int64(l.Count), l.Per + jitter + 2*spread, min(max(l.Per/1000, 10*time.Millisecond), 100*time.Millisecond), 0}
+		return pace{int64(l.Count), sum(l.Per, jitter, 2*spread), min(max(l.Per/1000, 10*time.Millisecond), 100*time.Millisecond), 0}
 	case Spacing:
-		return pace{1, d + jitter + 2*spread, min(max(d/100, leastLate), 50*time.Millisecond), 0}
+		return pace{1, sum(d, jitter, 2*spread), min(max(d/100, leastLate), 50*time.Millisecond), 0}
 	}
 	burst := int64(max(l.Burst, 1))
 	if l.Jitter == 0 && burst > 1 { // half of what the burst leaves, rather than a lower rate
-		room := time.Duration(burst-1)*d - 2*spread
+		room := times(d, burst-1) - 2*spread
 		jitter = min(max(room/2, leastJitter), DefaultJitter)
 	}
-	return pace{burst, d + jitter + 2*spread, leastLate, d}
+	return pace{burst, sum(d, jitter, 2*spread), leastLate, d}
 }
 
 // interval is the shortest distance of slots that keeps p.
 func (p pace) interval() time.Duration {
-	return max(ceilDiv(p.fixed+p.late, p.count)+1, p.floor)
+	return max(sum(ceilDiv(sum(p.fixed, p.late), p.count), 1), p.floor)
 }
 
 // lateness is how late calls may start when slots are every apart.
 func (p pace) lateness(every time.Duration) time.Duration {
-	return min(time.Duration(p.count)*every-p.fixed, mostLate)
+	return min(times(every, p.count)-p.fixed, mostLate)
+}
+
+// What overflows would be a very short time, and the limit none. So the longest
+// time there is stands for all that is longer. None of it is negative.
+
+func sum(ds ...time.Duration) time.Duration {
+	var out time.Duration
+	for _, d := range ds {
+		if out += d; out < d {
+			return math.MaxInt64
+		}
+	}
+	return out
+}
+
+func times(d time.Duration, n int64) time.Duration {
+	if n > 0 && d > math.MaxInt64/time.Duration(n) {
+		return math.MaxInt64
+	}
+	return d * time.Duration(n)
 }
 
 func ceilDiv(d time.Duration, n int64) time.Duration {
-	return time.Duration((int64(d) + n - 1) / n)
+	q := d / time.Duration(n)
+	if d%time.Duration(n) > 0 {
+		q++
+	}
+	return q
 }
 
 // Share is the part of l's rate that the governor can use: 1 for a bucket with
@@ -138,7 +164,7 @@ func (l Limit) check() error {
 		if l.Count <= 0 || l.Per <= 0 {
 			return fmt.Errorf("a %s needs a rate: so many calls per so much time", l.Kind)
 		}
-		if l.Per < time.Duration(l.Count)*time.Microsecond {
+		if l.Per/time.Microsecond < time.Duration(l.Count) {
 			return fmt.Errorf("%d per %v is more than 1,000,000/s", l.Count, l.Per)
 		}
 	default:
@@ -146,6 +172,9 @@ func (l Limit) check() error {
 	}
 	if l.Burst < 0 || l.InFlight < 0 || l.Jitter < 0 {
 		return errors.New("burst, in flight and jitter are not negative")
+	}
+	if d := max(l.Per, l.Jitter, l.Recover); d > mostPer {
+		return fmt.Errorf("%v is longer than any time of a limit: at most 400 days (%v)", d, mostPer)
 	}
 	if l.Recover < 0 || l.Recover > 0 && l.Recover < leastRecover {
 		return fmt.Errorf("a rate recovers in %v at least, not %v", leastRecover, l.Recover)

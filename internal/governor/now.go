@@ -42,12 +42,13 @@ func (g *Governor) Now() Now {
 
 func rate(every time.Duration) float64 { return float64(time.Second) / float64(every) }
 
-// stopped is the stop that holds at now, written down or not.
+// Stopped is the stop that holds at now, also one by a budget that is over and
+// that nobody has written down yet. The zero Stop: the vendor is not stopped.
+func Stopped(it Item, now time.Time) Stop { return it.stopped(now) }
+
 func (it *Item) stopped(now time.Time) Stop {
 	if it.Stop.Kind == "" {
-		if why := it.over(now); why != "" {
-			return Stop{Kind: ByBudget, Why: why, At: now}
-		}
+		return it.spent(now)
 	}
 	return it.Stop
 }

@@ -30,23 +30,24 @@ func Halt(ctx context.Context, s Store, vendor string, kind StopKind, why string
 		return fmt.Errorf("stopping %s: a stop has a kind", vendor)
 	}
 	return operate(ctx, s, vendor, "stopping", func(it *Item, now time.Time) error {
-		return it.stop(Stop{kind, n.By, why, now})
+		return it.stop(Stop{kind, n.By, why, now}, now)
 	})
 }
 
-// stop stops the vendor, unless it is stopped.
-func (it *Item) stop(s Stop) error {
+// stop writes a stop into the item, unless there is one.
+func (it *Item) stop(s Stop, now time.Time) error {
 	if it.Stop.Kind != "" {
 		return errUnchanged
 	}
-	it.log(Entry{At: s.At, By: s.By, What: "stop", New: string(s.Kind), Why: s.Why})
+	it.log(Entry{At: now, By: s.By, What: "stop", New: string(s.Kind), Why: s.Why})
 	it.Stop = s
-	it.cut(s.At, s.At)
+	it.cut(now, now)
 	return nil
 }
 
 // Resume lets the vendor go on, whoever stopped it. It does nothing to a vendor
-// that is not stopped. A budget that has stopped it is taken away.
+// that is not Stopped. A budget that has stopped it, written down or not, is
+// taken away.
 func Resume(ctx context.Context, s Store, vendor string, n Note) error {
 	return operate(ctx, s, vendor, "resuming", func(it *Item, now time.Time) error {
 		kind := it.stopped(now).Kind
@@ -91,8 +92,8 @@ type Change struct {
 }
 
 // SetLimit changes one limit for the whole fleet. spec is the limit as the spec
-// has it: a change above it is ErrAboveCeiling, unless spec is the zero Limit. A
-// rate holds from a tenth of a second on. A brake stays in force, and so does what
+// has it: a change above it is ErrAboveCeiling, unless spec is the zero Limit;
+// one that makes no sense is refused all the same. A rate holds from a tenth of a second on. A brake stays in force, and so does what
 // brakes have left of the rate.
 func SetLimit(ctx context.Context, s Store, vendor string, c Change, spec Limit, n Note) error {
 	if err := c.check(spec); err != nil {
@@ -109,7 +110,8 @@ func (it *Item) change(c Change, now time.Time, n Note) error {
 	if it.Overrides == nil {
 		it.Overrides = map[string]Override{}
 	}
-	o := Override{Count: c.Count, Per: c.Per, Burst: c.Burst, InFlight: c.InFlight, By: n.By, Why: n.Why, At: now}
+	o := c.override()
+	o.By, o.Why, o.At = n.By, n.Why, now
 	e := Entry{At: now, By: n.By, What: "limit " + c.Limit, Old: "as in the spec", New: o.String(), Why: n.Why}
 	if had {
 		e.Old = old.String()
@@ -160,7 +162,11 @@ func (c Change) complete() error {
 	if (c.Count == 0) != (c.Per == 0) || c.Count < 0 || c.Per < 0 || c.Burst < 0 || c.InFlight < 0 || c.For < 0 {
 		return errors.New("a rate is so many calls per so much time, both above zero; nothing is negative")
 	}
-	return nil
+	return c.override().apply(Limit{Kind: Spacing, Count: 1, Per: time.Second}).check() // of any limit with a rate
+}
+
+func (c Change) override() Override {
+	return Override{Count: c.Count, Per: c.Per, Burst: c.Burst, InFlight: c.InFlight}
 }
 
 // sane tells whether a change makes sense for a limit.
@@ -171,7 +177,7 @@ func (c Change) sane(spec Limit) error {
 	if c.Count > 0 && spec.Kind == Unpaced {
 		return errors.New("it has no rate")
 	}
-	return Override{Count: c.Count, Per: c.Per, Burst: c.Burst, InFlight: c.InFlight}.apply(spec).check()
+	return c.override().apply(spec).check()
 }
 
 // String says what the override changes.

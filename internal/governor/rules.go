@@ -77,7 +77,7 @@ func (b bound) lowest() Limit {
 func (b bound) every(spread time.Duration) time.Duration {
 	every, _ := together(b.paces(nil, spread))
 	if b.share < whole {
-		every = ceilDiv(every*whole, int64(b.share))
+		every = ceilDiv(times(every, whole), int64(b.share))
 	}
 	return every
 }

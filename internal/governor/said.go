@@ -25,6 +25,18 @@ type Lowered struct {
 	At    time.Time     `json:"at"`             // when it was last written
 }
 
+// leastSaid is the part of a limit's rate that no header takes away: one
+// misread number must not bring a fleet to a standstill for minutes.
+const leastSaid = 100 // 1/leastSaid of it
+
+// heard is what is made of a header that allows count calls per l.Per.
+func (l Limit) heard(count int) int {
+	if count <= 0 {
+		return count // nothing said
+	}
+	return max(count, (l.Count-1)/leastSaid+1)
+}
+
 // below tells whether that is less than l's rate.
 func (w Lowered) below(l Limit) bool {
 	return w.Count > 0 && float64(w.Count)*float64(l.Per) < float64(l.Count)*float64(w.Per)*(1-1e-9)
@@ -74,7 +86,7 @@ func (r rules) limit(name string) Limit {
 
 // Said takes what the vendor's headers say: of each limit named, how many calls
 // it allows per the limit's own Per. Less than is known of lowers the limit at
-// once, in one write; more raises it again, never above the spec; what is known
+// once, in one write, to a hundredth of the spec's rate at least; more raises it again, never above the spec; what is known
 // costs nothing. It may be called after every call.
 func (g *Governor) Said(ctx context.Context, limits map[string]int) error {
 	g.mu.Lock()
@@ -115,10 +127,12 @@ func (g *Governor) saying(limits map[string]int) map[string]int {
 	}
 	var news map[string]int
 	for name, count := range limits {
+		l := g.rules.limit(name)
+		count = l.heard(count)
 		if old, had := g.view.item.Lowered[name]; had && count <= old.Count {
 			g.lows[name] = now.mono
 		}
-		what := g.view.item.hear(g.rules.limit(name), count, now.wall)
+		what := g.view.item.hear(l, count, now.wall)
 		if what == heardMore && g.lows[name] != 0 && now.mono-g.lows[name] < saidPause {
 			continue // other requests of the vendor are still told the smaller number
 		}

@@ -56,51 +56,54 @@ func (s runs) Reopened(ctx context.Context, id string, f func(fanout.Task) error
 }
 
 // Reopen implements run.Store, in one transaction.
-func (s runs) Reopen(ctx context.Context, id string, tasks []string, note run.Note) ([]fanout.Task, error) {
-	return s.reopen(ctx, id, tasks, nil, note)
+func (s runs) Reopen(ctx context.Context, id string, letters []run.Letter, note run.Note) (open []fanout.Task, err error) {
+	err = inTx(ctx, s.h.db, func(tx *sql.Tx) (err error) {
+		open, err = reopen(ctx, tx, id, letters, note)
+		return err
+	})
+	return open, wrap(err, "reopening %d tasks of run %s", len(letters), id)
 }
 
-// reopen reopens tasks that are dead, in these lives if they are given.
-func (s runs) reopen(ctx context.Context, id string, tasks []string, lives map[string]int, note run.Note) (open []fanout.Task, err error) {
-	err = inTx(ctx, s.h.db, func(tx *sql.Tx) error {
-		open = open[:0]
-		fewer := map[string]int{}
-		for _, task := range tasks {
-			r, err := letterOf(tx, id, task)
-			if errors.Is(err, sql.ErrNoRows) {
-				continue
-			} else if err != nil {
-				return err
-			}
-			if r.outcome == fanout.Dead && (lives == nil || lives[task] == r.task.Life) {
-				if err := r.reopen(tx, note); err != nil {
-					return err
-				}
-				fewer[r.task.Tier]--
-			}
-			if r.outcome == "" {
-				open = append(open, r.task)
-			}
+// reopen reopens tasks that are dead in the lives of their letters.
+func reopen(ctx context.Context, tx *sql.Tx, id string, letters []run.Letter, note run.Note) (open []fanout.Task, err error) {
+	fewer := map[string]int{}
+	for _, l := range letters {
+		r, err := letterOf(tx, id, l.Task)
+		if errors.Is(err, sql.ErrNoRows) {
+			continue
+		} else if err != nil {
+			return nil, err
 		}
-		return countAll(ctx, tx, id, string(fanout.Dead), fewer)
-	})
-	return open, wrap(err, "reopening %d tasks of run %s", len(tasks), id)
+		if r.outcome == fanout.Dead && r.task.Life == l.Life {
+			if err := r.reopen(tx, note); err != nil {
+				return nil, err
+			}
+			fewer[r.task.Tier]--
+		}
+		if r.outcome == "" {
+			open = append(open, r.task)
+		}
+	}
+	return open, countAll(ctx, tx, id, string(fanout.Dead), fewer)
 }
 
 // Discard implements run.Store, in one transaction.
-func (s runs) Discard(ctx context.Context, id string, tasks []string, note run.Note) (n int, err error) {
+func (s runs) Discard(ctx context.Context, id string, letters []run.Letter, note run.Note) (n int, err error) {
 	err = inTx(ctx, s.h.db, func(tx *sql.Tx) error {
 		n = 0
 		more, fewer := map[string]int{}, map[string]int{}
-		for _, task := range tasks {
-			r, err := letterOf(tx, id, task)
+		for _, l := range letters {
+			r, err := letterOf(tx, id, l.Task)
 			if errors.Is(err, sql.ErrNoRows) {
 				continue
 			} else if err != nil {
 				return err
 			}
+			if r.task.Life != l.Life {
+				continue
+			}
 			if r.outcome == fanout.Dead {
-				if _, err := tx.Exec(`UPDATE tasks SET outcome = ? WHERE run = ? AND id = ?`, string(fanout.Discarded), id, task); err != nil {
+				if _, err := tx.Exec(`UPDATE tasks SET outcome = ? WHERE run = ? AND id = ?`, string(fanout.Discarded), id, l.Task); err != nil {
 					return err
 				}
 				if err := r.note(tx, run.Attempt{At: note.At, Life: r.task.Life, What: run.Discarded, Note: &note}); err != nil {
@@ -114,9 +117,14 @@ func (s runs) Discard(ctx context.Context, id string, tasks []string, note run.N
 				n++
 			}
 		}
+		if len(more) > 0 { // a verdict from before does not know of it
+			if err := change(tx, id, func(r *run.Run) { r.Rev++ }); err != nil {
+				return err
+			}
+		}
 		return errors.Join(countAll(ctx, tx, id, string(fanout.Dead), fewer), countAll(ctx, tx, id, string(fanout.Discarded), more))
 	})
-	return n, wrap(err, "discarding %d tasks of run %s", len(tasks), id)
+	return n, wrap(err, "discarding %d tasks of run %s", len(letters), id)
 }
 
 func countAll(ctx context.Context, tx *sql.Tx, id, what string, byTier map[string]int) error {
@@ -209,23 +217,39 @@ func (s runs) History(ctx context.Context, id, task string) (out []run.Attempt, 
 	return out, wrap(err, "reading the history of task %s", task)
 }
 
-// Reopen implements fanout.Ledger.
+// Reopen implements fanout.Ledger: the tasks of a run are reopened and the run is
+// opened in one transaction.
 func (l *ledger) Reopen(ctx context.Context, tasks []fanout.Task) (open []fanout.Task, err error) {
-	byRun := map[string][]string{}
+	byRun := map[string][]run.Letter{}
 	lives := map[string]int{}
 	for _, t := range tasks {
-		byRun[t.Run], lives[t.ID] = append(byRun[t.Run], t.ID), t.Life
+		byRun[t.Run], lives[t.ID] = append(byRun[t.Run], run.Letter{Task: t.ID, Life: t.Life}), t.Life
 	}
-	for id, ids := range byRun {
-		got, err := runs{l.h}.reopen(ctx, id, ids, lives, run.Redriven())
-		if err != nil {
-			return nil, err
-		}
-		for _, t := range got {
-			if t.Replay == fanout.Redrive && t.Life == lives[t.ID]+1 {
-				open = append(open, t)
+	for id, letters := range byRun {
+		var mine []fanout.Task
+		err := inTx(ctx, l.h.db, func(tx *sql.Tx) error {
+			mine = mine[:0]
+			if r, err := get(tx, id); err != nil || r.State == run.Superseded {
+				return err
 			}
+			got, err := reopen(ctx, tx, id, letters, run.Redriven())
+			if err != nil {
+				return err
+			}
+			for _, t := range got {
+				if t.Replay == fanout.Redrive && t.Life == lives[t.ID]+1 {
+					mine = append(mine, t)
+				}
+			}
+			if len(mine) == 0 {
+				return nil
+			}
+			return change(tx, id, opened)
+		})
+		if err != nil {
+			return nil, wrap(err, "reopening %d tasks of run %s", len(letters), id)
 		}
+		open = append(open, mine...)
 	}
 	return open, nil
 }

@@ -44,7 +44,7 @@ func TestLedger(t *testing.T) {
 			t.Fatal(err)
 		}
 		return h.Ledger("v"), r.ID, func(ts fanout.Task) fanout.Task {
-			next, err := runs.Reopen(t.Context(), ts.Run, []string{ts.ID}, run.Note{Tag: "r-test", At: time.Now()})
+			next, err := runs.Reopen(t.Context(), ts.Run, []run.Letter{{Task: ts.ID, Life: ts.Life}}, run.Note{Tag: "r-test", At: time.Now()})
 			if err != nil || len(next) != 1 {
 				t.Fatal(next, err)
 			}

@@ -134,9 +134,11 @@ func (s runs) Open(ctx context.Context, id string) error {
 		} else if r.State == run.Superseded {
 			return fmt.Errorf("run %s: %w", id, run.ErrSuperseded)
 		}
-		return change(tx, id, func(r *run.Run) { r.State, r.Rev = run.Open, r.Rev+1 })
+		return change(tx, id, opened)
 	})
 }
+
+func opened(r *run.Run) { r.State, r.Rev = run.Open, r.Rev+1 }
 
 // Ends implements run.Store.
 func (s runs) Ends(ctx context.Context, id string, f func(fanout.Settlement) error) error {

@@ -61,9 +61,10 @@ func (r *Runs) sweepTier(ctx context.Context, tier string, tasks map[string]bool
 
 // stale tells whether a token stands for nothing: its task was opened again since,
 // or ended otherwise. That of a task which is open in the token's own life is about
-// to stand for something, or was moved there by the queue.
+// to stand for something, or was moved there by the queue; one that was redriven
+// carries the life after its own, wherever the queue has moved it since.
 func stale(t fanout.Task, st fanout.Standing) bool {
-	return t.Life < st.Life || st.Outcome != "" && st.Outcome != fanout.Dead
+	return t.Life < st.Life && !st.CarriedBy(t) || st.Outcome != "" && st.Outcome != fanout.Dead
 }
 
 // Redriven settles as dead what lies in a tier's dead-letter queue though the

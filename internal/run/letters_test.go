@@ -288,7 +288,7 @@ func TestInterruptedInAClosedRun(t *testing.T) {
 		defer c.h.Close()
 		letters, err := c.rs.Pick(t.Context(), c.id, all)
 		c.must(err)
-		_, err = c.h.Runs().Reopen(t.Context(), c.id, []string{letters[0].Task}, note("r-1"))
+		_, err = c.h.Runs().Reopen(t.Context(), c.id, letters[:1], note("r-1"))
 		c.must(err)
 		sent, err := c.rs.Replay(t.Context(), c.id, nil, note("r-2"))
 		if err != nil || sent != 1 {

@@ -20,34 +20,35 @@ func NewTag() string {
 }
 
 // A Letter names a dead task: what is held of each that is to be replayed or
-// discarded.
+// discarded. What is decided about it is decided about this death: one that was
+// replayed meanwhile, and has died again, may have died of something else.
 type Letter struct {
 	Task, Tier string
-	At         time.Time // since when it is dead
+	Life       int       // in which it is dead
+	At         time.Time // since when
 }
 
 // Pick names the dead tasks of a run that are meant, in no order.
 func (r *Runs) Pick(ctx context.Context, id string, meant func(DeadTask) bool) (letters []Letter, err error) {
 	err = r.Store.DeadTasks(ctx, id, func(d DeadTask) error {
 		if meant(d) {
-			letters = append(letters, Letter{d.Task.ID, d.Task.Tier, d.At})
+			letters = append(letters, Letter{d.Task.ID, d.Task.Tier, d.Task.Life, d.At})
 		}
 		return nil
 	})
 	return letters, wrap(err, "reading the dead letters of run "+id)
 }
 
-// names are the IDs of letters, which are noted in done by their tiers.
-func names(letters []Letter, done map[string]map[string]bool) []string {
-	ids := make([]string, len(letters))
-	for i, l := range letters {
-		ids[i] = l.Task
-		if done[l.Tier] == nil {
-			done[l.Tier] = map[string]bool{}
+// noted is what letters are decided about, by tier.
+func noted(letters []Letter) map[string]map[string]bool {
+	out := map[string]map[string]bool{}
+	for _, l := range letters {
+		if out[l.Tier] == nil {
+			out[l.Tier] = map[string]bool{}
 		}
-		done[l.Tier][l.Task] = true
+		out[l.Tier][l.Task] = true
 	}
-	return ids
+	return out
 }
 
 // lettersAtOnce is how many dead tasks are reopened before they are sent.
@@ -58,32 +59,32 @@ const lettersAtOnce = 100
 //	run open -> task open in its next life -> run open at a later revision -> message sent -> token removed
 //
 // in that order, a chunk of them at a time. It may be interrupted at any point
-// and repeated. What was reopened and not sent is what Repair sends, if the run is
-// open, as whoever works it does; in a run that was closed meanwhile it is sent
-// here. It returns how many were sent. Tasks that are not dead are passed over.
+// and repeated: whatever is open after a reopening is sent as well, since a replay
+// that was interrupted may have left it so. It returns how many were sent. Tasks
+// that are not dead are passed over.
 func (r *Runs) Replay(ctx context.Context, id string, letters []Letter, note Note) (sent int, err error) {
 	run, err := r.Store.Get(ctx, id)
 	if err != nil {
 		return 0, err
 	}
 	left := map[string]bool{}
-	if run.State == Closed { // nobody works what an interrupted replay has left here
-		err := r.Store.Reopened(ctx, id, func(t fanout.Task) error {
-			letters, left[t.ID] = append(letters, Letter{Task: t.ID, Tier: t.Tier}), true
-			return nil
-		})
-		if err != nil {
-			return 0, fmt.Errorf("looking for what was reopened in run %s: %w", id, err)
+	err = r.Store.Reopened(ctx, id, func(t fanout.Task) error {
+		if run.State == Open && t.Replay == fanout.Redrive {
+			return nil // its token carries it
 		}
+		letters, left[t.ID] = append(letters, Letter{Task: t.ID, Tier: t.Tier, Life: t.Life - 1}), true
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("looking for what was reopened in run %s: %w", id, err)
 	}
 	if len(letters) > 0 {
 		if err := r.open(ctx, id); err != nil {
 			return 0, err
 		}
 	}
-	done := map[string]map[string]bool{}
 	for chunk := range slices.Chunk(letters, lettersAtOnce) {
-		open, err := r.Store.Reopen(ctx, id, names(chunk, done), note)
+		open, err := r.Store.Reopen(ctx, id, chunk, note)
 		if err != nil {
 			return sent, err
 		}
@@ -101,7 +102,7 @@ func (r *Runs) Replay(ctx context.Context, id string, letters []Letter, note Not
 			sent += len(some)
 		}
 	}
-	return sent, r.sweep(ctx, run, done)
+	return sent, r.sweep(ctx, run, noted(letters))
 }
 
 func (r *Runs) open(ctx context.Context, id string) error {
@@ -131,18 +132,18 @@ func (r *Runs) Discard(ctx context.Context, id string, letters []Letter, note No
 	if err != nil {
 		return 0, err
 	}
-	done := map[string]map[string]bool{}
 	for chunk := range slices.Chunk(letters, lettersAtOnce) {
-		some, err := r.Store.Discard(ctx, id, names(chunk, done), note)
+		some, err := r.Store.Discard(ctx, id, chunk, note)
 		if n += some; err != nil {
 			return n, err
 		}
 	}
-	if err := r.sweep(ctx, run, done); err != nil {
+	if err := r.sweep(ctx, run, noted(letters)); err != nil {
 		return n, err
 	}
-	if run.State != Closed {
-		return n, nil // whoever works it computes it
+	// It may have been closed meanwhile, by a verdict from before.
+	if run, err = r.Store.Get(ctx, id); err != nil || run.State != Closed {
+		return n, err // of an open run whoever works it computes the verdict
 	}
 	if n == 0 {
 		if is, err := r.current(ctx, run); err != nil || is {

@@ -33,8 +33,9 @@ type Run struct {
 	Closed   time.Time     `json:"closed,omitzero"`
 	Verdict  *Verdict      `json:"verdict,omitempty"` // the last one computed
 	Origin   Origin        `json:"origin,omitzero"`
-	Rev      int           `json:"rev,omitempty"`      // grows with each Open: a verdict older than the last one does not close the run
+	Rev      int           `json:"rev,omitempty"`      // grows with each opening and discarding: a verdict from before is not recorded
 	Previous string        `json:"previous,omitempty"` // the run of this vendor that was seeded before it
+	Marks    []string      `json:"marks,omitempty"`    // what has been noted about it, each once
 }
 
 // Origin is what a run was seeded with, so that the command that goes on with
@@ -59,8 +60,9 @@ var ErrNoRun = errors.New("no such run")
 // ErrSuperseded says that a newer run of the same window has taken this one's place.
 var ErrSuperseded = errors.New("a newer run of the same window has taken its place")
 
-// ErrChanged says that a run was opened while its verdict was computed.
-var ErrChanged = errors.New("the run was opened while its verdict was computed")
+// ErrChanged says that a run was opened, or tasks of it discarded, while its
+// verdict was computed.
+var ErrChanged = errors.New("the run was opened or tasks of it discarded while its verdict was computed")
 
 // Store keeps runs and gives the whole ledger of one to those who judge it. It
 // is safe for concurrent use.
@@ -79,6 +81,9 @@ type Store interface {
 	// Open opens a closed run again. ErrSuperseded: it is to stay as it is.
 	Open(ctx context.Context, id string) error
 
+	// Mark notes a text with a run, unless it is there: first.
+	Mark(ctx context.Context, id, text string) (first bool, err error)
+
 	// Ends calls each for every settled task of a run, in no order.
 	Ends(ctx context.Context, run string, each func(fanout.Settlement) error) error
 	// Lists calls each for every recorded chunk of a run, in no order.
@@ -89,14 +94,16 @@ type Store interface {
 	// Reopened calls each for every task that was opened again and has not ended
 	// since, in no order.
 	Reopened(ctx context.Context, run string, each func(fanout.Task) error) error
-	// Reopen begins the next life of dead tasks, with the note's tag, and returns
-	// them as they are to be sent, in no order. Those that are open already after a
-	// reopening are returned as they are; what is unknown or has ended otherwise is
-	// left out.
-	Reopen(ctx context.Context, run string, tasks []string, note Note) ([]fanout.Task, error)
-	// Discard settles dead tasks as discarded, for good. It tells how many of them
-	// are discarded now, by this call or an earlier one; the others are passed over.
-	Discard(ctx context.Context, run string, tasks []string, note Note) (int, error)
+	// Reopen begins the next life of tasks that are dead in the lives of their
+	// letters, with the note's tag, and returns them as they are to be sent, in no
+	// order. Those that are open already after a reopening are returned as they are;
+	// what is unknown, has ended otherwise or has died in another life is left out.
+	Reopen(ctx context.Context, run string, letters []Letter, note Note) ([]fanout.Task, error)
+	// Discard settles tasks that are dead in the lives of their letters as discarded,
+	// for good. It tells how many of them are discarded now, by this call or an
+	// earlier one; the others are passed over. If there are any, the run is at a
+	// later revision when it returns, and as open as it was.
+	Discard(ctx context.Context, run string, letters []Letter, note Note) (int, error)
 	// History tells what is known of how a task failed and what was done about it,
 	// oldest first. Of very many failures the last ones are kept.
 	History(ctx context.Context, run, task string) ([]Attempt, error)

@@ -30,6 +30,12 @@ type Runs struct {
 	// Publish puts the verdict of a run that is about to be closed where others
 	// read it. It may be called again for the same run; nil: nowhere.
 	Publish func(ctx context.Context, r Run) error
+	// Begin is called for an open run before its first tasks are sent, and again
+	// whenever it is seeded; nil: nothing is to be done.
+	Begin func(ctx context.Context, r Run) error
+	// Ended is called when a run has been closed. It may be called again, or, where
+	// a process dies, never; nil: nothing is to be done.
+	Ended func(ctx context.Context, id string) error
 	// Tail makes the ID of a run that is seeded again: whoever repeats a request
 	// gives the same one, and gets the same run; empty: random.
 	Tail string
@@ -55,6 +61,11 @@ func (r *Runs) Seed(ctx context.Context, w fanout.Window, again bool) (Run, erro
 	}
 	if !slices.Equal(got.Tiers, r.Tiers) {
 		return Run{}, fmt.Errorf("run %s was seeded with the tiers %v, the spec now has %v: give the run its spec back, or start a new one with --again", got.ID, got.Tiers, r.Tiers)
+	}
+	if r.Begin != nil {
+		if err := r.Begin(ctx, got); err != nil {
+			return got, err
+		}
 	}
 	stands, err := r.Ledger.Look(ctx, got.Seeds)
 	if err != nil {
@@ -112,6 +123,11 @@ func (r *Runs) judgeOnce(ctx context.Context, id string) (Verdict, error) {
 	}
 	if err := r.Store.Finish(ctx, id, run.Rev, v); err != nil {
 		return Verdict{}, fmt.Errorf("recording the verdict of run %s: %w", id, err)
+	}
+	if v.Settled() && r.Ended != nil {
+		if err := r.Ended(ctx, id); err != nil {
+			return Verdict{}, fmt.Errorf("after the end of run %s: %w", id, err)
+		}
 	}
 	return v, nil
 }

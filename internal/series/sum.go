@@ -19,6 +19,11 @@ type Sum struct {
 	// which somebody worked.
 	Allowed map[string]float64
 	Slices  int // in which somebody worked
+	// Went is where the clock's time went: in each slice the processes' time, and
+	// where they worked side by side their parts of it. Idle is the time in which
+	// they were there and had nothing to do.
+	Went map[string]time.Duration
+	Idle time.Duration
 }
 
 // All adds up all tiers.
@@ -32,8 +37,10 @@ func (s *Sum) All() (all Tier) {
 // Summing adds samples up one by one, oldest first, and keeps none.
 type Summing struct {
 	Sum
-	slice time.Time
-	rates map[string]float64
+	slice  time.Time
+	rates  map[string]float64
+	lost   map[string]time.Duration // in the present slice
+	worked time.Duration            // by the process that worked longest in it
 }
 
 // Add adds a sample.
@@ -58,9 +65,17 @@ func (s *Summing) Add(sample Sample) {
 	}
 	s.Worked += sample.Worked
 	if !sample.At.Equal(s.slice) {
+		s.fold()
 		s.slice, s.rates = sample.At, nil
 		s.Slices++
 	}
+	if s.lost == nil {
+		s.lost = map[string]time.Duration{}
+	}
+	for what, d := range sample.Lost {
+		s.lost[what] += d
+	}
+	s.worked = max(s.worked, sample.Worked)
 	if s.rates == nil && sample.Rates != nil { // of a slice that several processes report the rates count once
 		s.rates = sample.Rates
 		for limit, r := range sample.Rates {
@@ -68,6 +83,30 @@ func (s *Summing) Add(sample Sample) {
 		}
 	}
 	s.To, s.Last = sample.At.Add(Slice), sample
+}
+
+// fold books the present slice.
+func (s *Summing) fold() {
+	if s.Went == nil {
+		s.Went = map[string]time.Duration{}
+	}
+	sum := time.Duration(0)
+	for _, d := range s.lost {
+		sum += d
+	}
+	there := min(max(s.worked, min(sum, Slice)), Slice)
+	part := min(1, float64(there)/float64(max(sum, 1)))
+	for what, d := range s.lost {
+		s.Went[what] += time.Duration(part * float64(d))
+	}
+	s.Idle += max(0, there-sum)
+	s.lost, s.worked = nil, 0
+}
+
+// Done is the sum of all that was added.
+func (s *Summing) Done() Sum {
+	s.fold()
+	return s.Sum
 }
 
 // Over adds up what a vendor's fleet did in the slices that began from an
@@ -78,5 +117,5 @@ func Over(ctx context.Context, store Store, vendor string, from, to time.Time) (
 	if err != nil {
 		return Sum{}, fmt.Errorf("reading what the fleet of %s did: %w", vendor, err)
 	}
-	return s.Sum, nil
+	return s.Done(), nil
 }

@@ -308,8 +308,8 @@ func (r *rate) decode(d *decoder, n *yaml.Node) {
 		return
 	}
 	unit, err := time.ParseDuration(cmp.Or(m[2], "1") + m[3])
-	if err != nil || unit > 366*24*time.Hour {
-		d.errorf(r.at, "%q is no rate that can be kept", n.Value)
+	if err != nil || unit > mostPer {
+		d.errorf(r.at, "%q is no rate that can be kept: its time is at most 400 days (%v)", n.Value, mostPer)
 		return
 	}
 	r.n, _ = strconv.Atoi(m[1])

@@ -34,6 +34,9 @@ type Limit struct {
 // unknownLimits is what a vendor gets whose limits nobody knows.
 var unknownLimits = []Limit{{Name: "unknown", Kind: Spacing, Spacing: time.Second, InFlight: 1}}
 
+// mostPer is the longest time that a limit may speak of.
+const mostPer = 400 * 24 * time.Hour
+
 var limitName = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,31}$`)
 
 // limits reads the spec's limits. A vendor without any is a mistake: nobody
@@ -80,6 +83,11 @@ func (d *decoder) limit(l limitField) Limit {
 	if l.Spacing.d > 0 {
 		kinds++
 		out.Kind, out.Spacing = Spacing, l.Spacing.d
+	}
+	for _, f := range []duration{l.Spacing, l.Jitter, l.Recover} {
+		if f.d > mostPer {
+			d.errorf(f.at, "%v is longer than any time of a limit: at most 400 days (%v)", f.d, mostPer)
+		}
 	}
 	out.Recover, out.Header = d.recovers(l.Recover, out), d.saidIn(l.Header, out)
 	switch {

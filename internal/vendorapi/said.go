@@ -2,6 +2,7 @@ package vendorapi
 
 import (
 	"net/http"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -55,8 +56,12 @@ func (c *Client) hear(h http.Header) said {
 	return s
 }
 
-// tells whether a header, by its canonical name, is about limits.
+// tells whether a header, by its canonical name, is about limits, and of a kind
+// that people may see.
 func (p *Plan) tells(name string) bool {
+	if privateHeader(name) {
+		return false
+	}
 	for _, prefix := range []string{"Ratelimit", "X-Ratelimit", "X-Rate-Limit"} {
 		if strings.HasPrefix(name, prefix) {
 			return true
@@ -71,19 +76,18 @@ func privateHeader(name string) bool {
 	return strings.Contains(name, "cookie") || strings.Contains(name, "auth")
 }
 
-// firstNumber is the first whole number of a header such as 100 or
-// "100, 100;w=60". None, a negative one and what nobody would count are nothing
-// said.
+// saidNumber is the number that a header begins with, such as 100, 1,000 or
+// "100, 100;w=60". What is not clearly such a number is nothing said, and so is
+// none, a negative one and what nobody would count: a number misread would lower
+// the limit of the whole fleet.
+var saidNumber = regexp.MustCompile(`^ *(?:([0-9]+)(?:;|, | [^0-9]| *$)|([1-9][0-9]{0,2}(?:,[0-9]{3})+) *$)`)
+
 func firstNumber(v string) (int, bool) {
-	i := strings.IndexAny(v, "0123456789")
-	if i < 0 || i > 0 && v[i-1] == '-' {
+	m := saidNumber.FindStringSubmatch(v)
+	if m == nil {
 		return 0, false
 	}
-	v = v[i:]
-	if end := strings.IndexFunc(v, func(r rune) bool { return r < '0' || r > '9' }); end >= 0 {
-		v = v[:end]
-	}
-	n, err := strconv.Atoi(v)
+	n, err := strconv.Atoi(m[1] + strings.ReplaceAll(m[2], ",", ""))
 	return n, err == nil && n > 0 && n <= mostCount
 }
 

@@ -15,8 +15,11 @@ import (
 
 func TestFirstNumber(t *testing.T) {
 	for in, want := range map[string]int{
-		"100": 100, "100, 100;w=60": 100, " 7 ": 7, "limit=50, remaining=3": 50, `"day";q=9000;w=86400`: 9000, "100.5": 100,
-		"": 0, "none": 0, "0": 0, "-1": 0, "-1, 100": 0, "1000000001": 0, "99999999999999999999": 0,
+		"100": 100, "100, 100;w=60": 100, " 7 ": 7, "600;w=60": 600, "100 per minute": 100, "100 ;w=60": 100, "1,000": 1000, "12,345,678": 12345678,
+		"": 0, "none": 0, "0": 0, "-1": 0, "-1, 100": 0, "1000000001": 0, "99999999999999999999": 0, "1,000,000,001": 0,
+		// Not one of these says 1, 5, 10, 50 or 60 calls.
+		"1e3": 0, "w=60; 100": 0, "5 000": 0, "100.5": 0, "1.000": 0, "1,00": 0, "1,0000": 0, "0,100": 0, "10,100;w=60": 0, "1'000": 0, "1_000": 0, "1k": 0,
+		"limit=50, remaining=3": 0, `"day";q=9000;w=86400`: 0, "+5": 0, "٣": 0,
 	} {
 		if n, ok := firstNumber(in); ok != (want > 0) || ok && n != want {
 			t.Errorf("%q: %d, %v; want %d", in, n, ok, want)
@@ -61,7 +64,7 @@ func TestSaid(t *testing.T) {
 		for name, v := range map[string]string{
 			"X-Quota": "40, 40;w=60", "X-RateLimit-Limit": "none", "x-ratelimit-remaining": "3", "RateLimit-Policy": strings.Repeat("long", 100),
 			"X-Rate-Limit-Reset": "12", "Retry-After": "7", "Set-Cookie": "ratelimit=secret", "Authorization": "secret", "X-Other": "1",
-			"X-RateLimit-Key": "of " + token,
+			"X-RateLimit-Key": "of " + token, "X-RateLimit-Auth-Token": "secret", "RateLimit-Cookie": "secret", "X-Rate-Limit-Authorization": "secret",
 		} {
 			h.Set(name, v)
 		}

@@ -341,6 +341,7 @@ func (l *Ledger) Reopen(ctx context.Context, tasks []fanout.Task) (out []fanout.
 		if !ended && l.tags[k] == fanout.Redrive && l.life(k) == t.Life+1 {
 			t.Life, t.Replay, t.Dead = l.life(k), fanout.Redrive, false
 			out = append(out, t)
+			l.Closed[t.Run] = false
 		}
 	}
 	return out, nil

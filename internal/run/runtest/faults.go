@@ -46,13 +46,13 @@ func (s faulty) Reopened(ctx context.Context, id string, each func(fanout.Task) 
 	return s.f.Do("store.Reopened", func() error { return s.Store.Reopened(ctx, id, each) })
 }
 
-func (s faulty) Reopen(ctx context.Context, id string, tasks []string, n run.Note) (out []fanout.Task, err error) {
-	err = s.f.Do("store.Reopen", func() (err error) { out, err = s.Store.Reopen(ctx, id, tasks, n); return err })
+func (s faulty) Reopen(ctx context.Context, id string, letters []run.Letter, n run.Note) (out []fanout.Task, err error) {
+	err = s.f.Do("store.Reopen", func() (err error) { out, err = s.Store.Reopen(ctx, id, letters, n); return err })
 	return out, err
 }
 
-func (s faulty) Discard(ctx context.Context, id string, tasks []string, note run.Note) (n int, err error) {
-	err = s.f.Do("store.Discard", func() (err error) { n, err = s.Store.Discard(ctx, id, tasks, note); return err })
+func (s faulty) Discard(ctx context.Context, id string, letters []run.Letter, note run.Note) (n int, err error) {
+	err = s.f.Do("store.Discard", func() (err error) { n, err = s.Store.Discard(ctx, id, letters, note); return err })
 	return n, err
 }
 

@@ -160,14 +160,14 @@ func counts(t *testing.T, s Settings, p place) {
 	}
 	check(map[string]run.Count{"a": {Known: 1, Done: 1, Rows: 4, Queued: 1}, "b": {Known: 3, Done: 1, Gone: 1, Dead: 1, Rows: 12, Queued: 3}})
 	for range 2 {
-		_, err = p.Store.Reopen(ctx, "r1", []string{dead.ID}, run.Note{Tag: "r-1", At: now})
+		_, err = p.Store.Reopen(ctx, "r1", letters(dead), run.Note{Tag: "r-1", At: now})
 		ok(t, err)
 		check(map[string]run.Count{"b": {Known: 3, Done: 1, Gone: 1, Rows: 12, Queued: 3}})
 	}
 	dead.Life = 2
 	ok(t, p.Ledger.Settle(ctx, []fanout.Settlement{end(dead, fanout.Dead, now)}))
 	for range 2 {
-		_, err = p.Store.Discard(ctx, "r1", []string{dead.ID}, run.Note{At: now})
+		_, err = p.Store.Discard(ctx, "r1", letters(dead), run.Note{At: now})
 		ok(t, err)
 		check(map[string]run.Count{"b": {Known: 3, Done: 1, Gone: 1, Discarded: 1, Rows: 16, Queued: 3}})
 	}

@@ -15,6 +15,14 @@ func note(tag string) run.Note {
 	return run.Note{Tag: tag, By: "someone", Why: "because", At: time.Now().UTC().Round(time.Microsecond)}
 }
 
+// letters are those of tasks that are dead in the lives they have here.
+func letters(tasks ...fanout.Task) (out []run.Letter) {
+	for _, t := range tasks {
+		out = append(out, run.Letter{Task: t.ID, Tier: t.Tier, Life: t.Life})
+	}
+	return out
+}
+
 // reopened are the tasks that are open again.
 func (p place) reopened(t *testing.T) (out []fanout.Task) {
 	t.Helper()
@@ -33,7 +41,7 @@ func nextLife(t *testing.T, p place) {
 	want := a
 	want.Life, want.Replay = 2, "r-1"
 	for _, tag := range []string{"r-1", "r-late"} { // the second time as after an error that was none
-		got, err := p.Store.Reopen(t.Context(), "r1", []string{fine.ID, a.ID, "unknown"}, note(tag))
+		got, err := p.Store.Reopen(t.Context(), "r1", letters(fine, a, task("r1", "b", "unknown")), note(tag))
 		ok(t, err)
 		if len(got) != 1 || !same(got[0], want) {
 			t.Errorf("reopened %+v, want %+v: one was dead", got, want)
@@ -51,12 +59,12 @@ func nextLife(t *testing.T, p place) {
 		t.Errorf("%d ends, want 1: a reopened task has none", ends)
 	}
 	ok(t, p.Ledger.Settle(t.Context(), []fanout.Settlement{end(want, fanout.Dead, now)}))
-	got, err := p.Store.Reopen(t.Context(), "r1", []string{a.ID}, note("r-2"))
+	got, err := p.Store.Reopen(t.Context(), "r1", letters(want), note("r-2"))
 	if err != nil || len(got) != 1 || got[0].Life != 3 || got[0].Replay != "r-2" {
 		t.Fatalf("reopened %+v, %v; want it in life 3 by r-2", got, err)
 	}
 	ok(t, p.Ledger.Settle(t.Context(), []fanout.Settlement{end(got[0], fanout.Done, now)}))
-	if got, err := p.Store.Reopen(t.Context(), "r1", []string{a.ID}, note("r-3")); err != nil || len(got) > 0 {
+	if got, err := p.Store.Reopen(t.Context(), "r1", letters(got[0]), note("r-3")); err != nil || len(got) > 0 {
 		t.Errorf("reopened what is done: %+v, %v", got, err)
 	}
 	if again := p.reopened(t); len(again) > 0 {
@@ -69,13 +77,13 @@ func manyLives(t *testing.T, p place) {
 	p.create(t, "r1", 0, false)
 	const n = 130
 	var ends []fanout.Settlement
-	var ids []string
+	var tasks []fanout.Task
 	for i := range n {
 		e := end(task("r1", "b", fmt.Sprint(i)), fanout.Dead, time.Now().UTC())
-		ends, ids = append(ends, e), append(ids, e.Task.ID)
+		ends, tasks = append(ends, e), append(tasks, e.Task)
 	}
 	ok(t, p.Ledger.Settle(t.Context(), ends))
-	got, err := p.Store.Reopen(t.Context(), "r1", ids[:n-10], note("r-1"))
+	got, err := p.Store.Reopen(t.Context(), "r1", letters(tasks[:n-10]...), note("r-1"))
 	ok(t, err)
 	seen := map[string]bool{}
 	for _, ts := range got {
@@ -87,7 +95,7 @@ func manyLives(t *testing.T, p place) {
 	if len(seen) != n-10 {
 		t.Errorf("%d tasks are open again, want %d", len(seen), n-10)
 	}
-	dead, err := p.Store.Discard(t.Context(), "r1", ids, note(""))
+	dead, err := p.Store.Discard(t.Context(), "r1", letters(tasks...), note(""))
 	if err != nil || dead != 10 {
 		t.Errorf("discarded %d, %v; want the 10 that were dead still", dead, err)
 	}
@@ -103,12 +111,12 @@ func discarding(t *testing.T, p place) {
 	a, b, fine := task("r1", "b", "a"), task("r1", "b", "b"), task("r1", "b", "fine")
 	ok(t, p.Ledger.Settle(t.Context(), []fanout.Settlement{end(a, fanout.Dead, now), end(b, fanout.Dead, now), end(fine, fanout.Done, now)}))
 	for range 2 { // the second time as after an error that was none
-		n, err := p.Store.Discard(t.Context(), "r1", []string{a.ID, fine.ID, "unknown"}, note(""))
+		n, err := p.Store.Discard(t.Context(), "r1", letters(a, fine, task("r1", "b", "unknown")), note(""))
 		if err != nil || n != 1 {
 			t.Errorf("discarded %d, %v; want the one that was dead", n, err)
 		}
 	}
-	if got, err := p.Store.Reopen(t.Context(), "r1", []string{a.ID}, note("r-1")); err != nil || len(got) > 0 {
+	if got, err := p.Store.Reopen(t.Context(), "r1", letters(a), note("r-1")); err != nil || len(got) > 0 {
 		t.Errorf("reopened what is discarded: %+v, %v", got, err)
 	}
 	if got, err := p.Ledger.Reopen(t.Context(), []fanout.Task{a}); err != nil || len(got) > 0 {
@@ -157,18 +165,18 @@ func history(t *testing.T, p place) {
 	die(a, 2, fanout.Bad)
 	byHand := run.Note{Tag: "r-1", By: "someone", Why: "mended", At: at(3)}
 	for _, n := range []run.Note{byHand, {Tag: "r-late", At: at(4)}} { // the second has nothing to do
-		got, err := p.Store.Reopen(t.Context(), "r1", []string{a.ID}, n)
+		got, err := p.Store.Reopen(t.Context(), "r1", letters(a), n)
 		ok(t, err)
 		a = got[0]
 	}
 	die(a, 5, fanout.Redriven) // no attempt was recorded: nothing but the end tells of it
-	got, err := p.Store.Reopen(t.Context(), "r1", []string{a.ID}, run.Note{Tag: "r-2", By: "another", At: at(6)})
+	got, err := p.Store.Reopen(t.Context(), "r1", letters(a), run.Note{Tag: "r-2", By: "another", At: at(6)})
 	ok(t, err)
 	a = got[0]
 	fail(a, 7)
 	die(a, 7, fanout.Bad)
 	for range 2 {
-		_, err = p.Store.Discard(t.Context(), "r1", []string{a.ID}, run.Note{By: "someone", Why: "retired", At: at(8)})
+		_, err = p.Store.Discard(t.Context(), "r1", letters(a), run.Note{By: "someone", Why: "retired", At: at(8)})
 		ok(t, err)
 	}
 	all, err := p.Store.History(t.Context(), "r1", a.ID)

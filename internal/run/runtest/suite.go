@@ -44,6 +44,7 @@ func TestStore(t *testing.T, s Settings, open func(t *testing.T) Place) {
 		{"a long verdict is kept", longVerdict},
 		{"what is closed is opened", opening},
 		{"any open run", anyOpen},
+		{"marks", marks},
 		{"the whole ledger", wholeLedger},
 		{"dead letters", deadLetters},
 		{"the next life", nextLife},
@@ -303,4 +304,25 @@ func anyOpen(t *testing.T, p place) {
 	p.open(t, true)
 	ok(t, p.Store.Finish(t.Context(), "r1", p.get(t, "r1").Rev, settled()))
 	p.open(t, false)
+}
+
+// marks: each is noted once, and outlives closing and opening.
+func marks(t *testing.T, p place) {
+	p.create(t, "r1", 0, false)
+	for i, want := range []bool{true, false, true} {
+		first, err := p.Store.Mark(t.Context(), "r1", []string{"drift a", "drift a", "budget"}[i])
+		if ok(t, err); first != want {
+			t.Errorf("mark %d is the first: %v", i, first)
+		}
+	}
+	ok(t, p.Store.Finish(t.Context(), "r1", 0, settled()))
+	ok(t, p.Store.Open(t.Context(), "r1"))
+	got := slices.Clone(p.get(t, "r1").Marks)
+	slices.Sort(got)
+	if !slices.Equal(got, []string{"budget", "drift a"}) {
+		t.Errorf("marks %q", got)
+	}
+	if _, err := p.Store.Mark(t.Context(), "nobody", "x"); !errors.Is(err, run.ErrNoRun) {
+		t.Errorf("marking a run that is not there: %v", err)
+	}
 }
