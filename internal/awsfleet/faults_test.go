@@ -127,6 +127,18 @@ func (l *life) live() {
 		}
 		return err
 	})
+	l.step("settle", func(ctx context.Context) error { return ledger.Settle(ctx, []fanout.Settlement{l.end(y, fanout.Dead)}) })
+	dead := y
+	l.step("redrive", func(ctx context.Context) error {
+		next, err := ledger.Reopen(ctx, []fanout.Task{dead})
+		if err == nil && len(next) != 1 {
+			err = errors.New("it is not dead")
+		}
+		if err == nil {
+			y = next[0]
+		}
+		return err
+	})
 	l.step("settle", func(ctx context.Context) error { return ledger.Settle(ctx, []fanout.Settlement{l.end(y, fanout.Done)}) })
 	l.step("get", func(ctx context.Context) (err error) { l.r, err = runs.Get(ctx, l.id); return err })
 	l.step("finish", func(ctx context.Context) error { return runs.Finish(ctx, l.id, l.r.Rev, closed) })

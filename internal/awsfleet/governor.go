@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
@@ -209,7 +208,7 @@ func unpackItem(doc types.AttributeValue) (it governor.Item, err error) {
 			return it, fmt.Errorf("the governor's item cannot be read: %w", err)
 		}
 	}
-	if err := unpack(strings.NewReader(text), &it); err != nil {
+	if err := it.UnmarshalJSON([]byte(text)); err != nil {
 		return it, fmt.Errorf("the governor's item cannot be read: %w", err)
 	}
 	return it, nil

@@ -28,8 +28,6 @@ func pack(it governor.Item) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
-func unpack(r io.Reader, it *governor.Item) error { return json.NewDecoder(r).Decode(it) }
-
 var deflaters = sync.Pool{New: func() any {
 	w, _ := flate.NewWriterDict(io.Discard, flate.BestCompression, []byte(itemWords)) // fails for a wrong level only
 	return w

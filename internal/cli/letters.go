@@ -138,11 +138,10 @@ type letters struct {
 // find says which dead tasks are meant, in which runs.
 func (f *letterFlags) find(ctx context.Context, h place, args []string) (letters, error) {
 	l := letters{name: args[0], limit: f.limit, store: h.Runs()}
-	called, like := f.called()
-	meant, err := f.picker(args, called)
-	if err != nil {
+	if _, err := f.picker(args, nil); err != nil {
 		return l, err
 	}
+	var err error
 	if l.vendor, _, err = vendorOf(ctx, h, args[0]); err != nil {
 		return l, err
 	}
@@ -153,16 +152,23 @@ func (f *letterFlags) find(ctx context.Context, h place, args []string) (letters
 		return l, err
 	}
 	l.runs = mayHaveDead(l.runs)
-	l.meant = meant
+	l.meant, err = f.meant(ctx, l, args)
+	return l, err
+}
+
+// meant tells which of these dead tasks are meant. A name that holds a star means
+// that task and no other.
+func (f *letterFlags) meant(ctx context.Context, l letters, args []string) (func(run.DeadTask) bool, error) {
+	called, like := f.called()
 	if strings.Contains(f.task, "*") {
 		l.meant = called
-		if some, err := l.any(ctx); err != nil || some {
-			l.meant = meant // a key may hold a star: that task and no other
-			return l, err
+		if some, err := l.any(ctx); err != nil {
+			return nil, err
+		} else if !some {
+			called = like
 		}
-		l.meant, err = f.picker(args, like)
 	}
-	return l, err
+	return f.picker(args, called)
 }
 
 // mayHaveDead leaves out runs that are closed with none dead, and with none

@@ -20,6 +20,8 @@ const (
 	countEvery  = 500 * time.Millisecond // asking the stores
 	countOnAWS  = 5 * time.Second        // there each look costs a dozen requests
 	rateOver    = 6 * time.Second        // results come in batches: a shorter time would jump
+	reckonEvery = 3 * time.Second        // forecasting what is left
+	reckonOnAWS = 30 * time.Second
 )
 
 // A sample is how far everything was at one moment.
@@ -42,6 +44,8 @@ type watch struct {
 	samples     []sample
 	counts      map[string]run.Count
 	limit       float64   // calls per second that the vendor allows now; 0: no rate
+	reckoned    time.Time // when what is left was forecast
+	rest        time.Duration
 	brief       string    // what everybody waits for, in a word; "": nothing special
 	full        string    // the same in a line
 	first, last time.Time // calls were made from, until
@@ -93,6 +97,7 @@ func (w *watch) count(ctx context.Context) {
 		w.counts = map[string]run.Count{}
 	} else if counts, err := w.fleet.Runs.Store.Counts(ctx, id); err == nil {
 		w.counts = counts
+		w.reckon(ctx, id)
 	}
 	if rep, err := w.fleet.GovernorStatus(ctx); err == nil {
 		w.limit = allowed(rep.Limits)
@@ -191,34 +196,33 @@ func (w *watch) waiting(tier string, above bool) string {
 	return "waits for the vendor"
 }
 
-// estimate is how many tasks a tier will have, if what is left of the tiers
-// above brings as many as what is done. The first count is known.
-func (w *watch) estimate() map[string]float64 {
-	out, grow := map[string]float64{}, 1.0
-	for _, t := range w.tiers {
-		c := w.counts[t]
-		out[t] = float64(c.Known) * grow
-		if c.Settled() == 0 {
-			return out // nothing to tell the next by
-		}
-		grow *= float64(c.Known) / float64(c.Settled())
+// reckon forecasts the run, once in a while.
+func (w *watch) reckon(ctx context.Context, id string) {
+	every := reckonEvery
+	if w.app.on == onAWS {
+		every = reckonOnAWS
 	}
-	return out
+	if time.Since(w.reckoned) < every {
+		return
+	}
+	w.reckoned, w.rest = time.Now(), 0
+	r, err := w.fleet.Runs.Store.Get(ctx, id)
+	if err != nil {
+		return
+	}
+	p, err := w.fleet.ForecastRun(ctx, r, w.counts, fleet.Assume{})
+	if err == nil && len(p.Unknown) == 0 {
+		w.rest = p.Duration
+	}
 }
 
-// left is how long the run will still take; 0: nobody can tell yet.
+// left is how long the run will still take, as the status says; 0: nobody can
+// tell yet.
 func (w *watch) left() time.Duration {
-	all, rest := w.estimate(), 0.0
-	for _, t := range w.tiers {
-		if all[t] == 0 {
-			return 0
-		}
-		rest += all[t] - float64(w.counts[t].Settled())
+	if w.rest == 0 {
+		return 0
 	}
-	if r := w.callRate(); r > 0 {
-		return time.Duration(rest / r * float64(time.Second))
-	}
-	return 0
+	return max(w.rest-time.Since(w.reckoned), 0)
 }
 
 // lines are the progress on a terminal.

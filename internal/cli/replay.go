@@ -21,7 +21,8 @@ works them, or the fleet on AWS, and what lies below them; the run's verdict is
 then computed again. --wait does that here, or waits for the fleet, to the verdict.
 
 A name is what "sluice dead" shows: the tier, then the keys with " / " between
-them. In --task, * stands for anything. Who replayed what, when and why is kept.`
+them. In --task, * stands for anything and no other sign for another, unless what is
+given is the very name or ID of a task. Who replayed what, when and why is kept.`
 
 // deed is what is decided about dead tasks: a replay or a discarding.
 type deed struct {

@@ -138,6 +138,42 @@ func TestRedriveFaults(t *testing.T) {
 	}
 }
 
+// TestRedrivenByOneWhoDied: whoever reopened tasks has died before their run was
+// told, and perhaps a verdict from before has closed it. Their tokens open it, and
+// are worked; once that has failed in an open run, nobody need be told.
+func TestRedrivenByOneWhoDied(t *testing.T) {
+	for _, c := range []struct{ closed, failed bool }{{true, false}, {true, true}, {false, false}, {false, true}} {
+		synctest.Test(t, func(t *testing.T) {
+			w, well := sick(t)
+			well.Store(true)
+			for _, q := range w.Dead {
+				open, err := w.Ledger.Reopen(t.Context(), q.Tasks())
+				if err == nil && c.failed && len(open) > 0 {
+					_, err = w.Ledger.Fail(t.Context(), []fanout.Failure{{Task: open[0], Fetch: "f", Reason: fanout.Reason{Class: fanout.Bad}}})
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			redrive(w)
+			w.Ledger.Closed[w.Run] = c.closed
+			w.Faults = new(fanouttest.Faults)
+			before := w.Ledger.Writes["reopen"]
+			w.Work(t.Context(), time.Hour)
+			checkRedriven(t, w, 2)
+			if w.Ledger.Closed[w.Run] || w.Ledger.Writes["reopen"] != before {
+				t.Errorf("the run is closed: %v; %d were reopened once more", w.Ledger.Closed[w.Run], w.Ledger.Writes["reopen"]-before)
+			}
+			if told := slices.Contains(w.Faults.Ops(), "ledger.Reopen"); told != (c.closed || !c.failed) {
+				t.Errorf("closed %v, failed %v: the run was told: %v", c.closed, c.failed, told)
+			}
+			if all, _ := w.Vendor.Calls(); all != 10+2*2 {
+				t.Errorf("%d calls, want 14", all)
+			}
+		})
+	}
+}
+
 // TestTokensThatAreNoWork: a token in a run that is not open, and one whose task
 // an operator has replayed since. They cost no call and reopen nothing.
 func TestTokensThatAreNoWork(t *testing.T) {

@@ -170,11 +170,11 @@ func oneFault(t *testing.T, n int, after bool) bool {
 			m.wg.Go(m.callAlways)
 		}
 	}
-	time.Sleep(1500 * time.Millisecond)
+	time.Sleep(700 * time.Millisecond)
 	_ = f.members[0].Throttled(t.Context(), time.Now(), 300*time.Millisecond)
-	time.Sleep(time.Second)
+	time.Sleep(600 * time.Millisecond)
 	_ = f.members[1].Outage(t.Context(), "down")
-	for range 15 {
+	for range 12 { // the first probe is due after a second
 		time.Sleep(100 * time.Millisecond)
 		_, _ = f.members[0].Probe(t.Context(), func(context.Context) error { return nil })
 	}

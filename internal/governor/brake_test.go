@@ -86,12 +86,12 @@ func TestBrakeGrowth(t *testing.T) {
 			return nil
 		}
 		for range 3 {
-			f.add(50)
+			f.add(20)
 		}
 		var pauses []time.Duration
 		var last time.Time
 		watch := func(d time.Duration) {
-			for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+			for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 				it, _ := f.store.Load(t.Context(), "v")
 				if it.Brake.Set.After(last) {
 					last = it.Brake.Set
@@ -99,7 +99,7 @@ func TestBrakeGrowth(t *testing.T) {
 				}
 			}
 		}
-		watch(250 * time.Second)
+		watch(140 * time.Second)
 		want := []time.Duration{1, 2, 4, 8, 16, 32, 60, 60}
 		for i, w := range want {
 			if i >= len(pauses) || pauses[i] != w*time.Second {

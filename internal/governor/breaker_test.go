@@ -65,7 +65,7 @@ func TestOutage(t *testing.T) {
 		f := newFleet(t, l)
 		down := &outage{takes: 300 * time.Millisecond}
 		for range 4 {
-			m := f.add(30)
+			m := f.add(12, func(c *governor.Config) { c.Poll = 200 * time.Millisecond })
 			m.wg.Go(func() { m.probeAlways(down.probe) })
 		}
 		time.Sleep(3 * time.Second)

@@ -85,32 +85,22 @@ func (b *Budget) String() string {
 
 func clockText(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") }
 
-// over says why the budget stops the vendor at now; empty: it does not. Used up,
-// it does so only when the last permits have had their time.
-func (it *Item) over(now time.Time) string {
-	b := it.Budget
-	switch {
-	case b.ended(now):
-		return fmt.Sprintf("the budget of run %s ended at %s", b.Run, clockText(b.Until))
-	case b.left() == 0 && now.After(it.Booked.Add(mostLate)):
-		return fmt.Sprintf("the budget of run %s: %d calls are used up", b.Run, b.Calls)
-	}
-	return ""
-}
-
-// spent is the stop by a budget that is over, written down or not; zero: it is
-// not. It holds since the budget's end, or the last permit that it paid for, and
-// not from before the budget.
+// spent is the stop by a budget that is over at now, written down or not; zero:
+// it is not. Used up, it is so only when the last permits have had their time. It
+// holds since the last of them, or the budget's end, and not from before it was
+// set.
 func (it *Item) spent(now time.Time) Stop {
-	why := it.over(now)
-	if why == "" {
+	b, s := it.Budget, Stop{Kind: ByBudget}
+	switch {
+	case b.left() == 0 && now.After(it.Booked.Add(mostLate)):
+		s.Why, s.At = fmt.Sprintf("the budget of run %s: %d calls are used up", b.Run, b.Calls), it.Booked
+	case b.ended(now):
+		s.Why, s.At = fmt.Sprintf("the budget of run %s ended at %s", b.Run, clockText(b.Until)), b.Until
+	default:
 		return Stop{}
 	}
-	at := it.Booked
-	if it.Budget.ended(now) {
-		at = it.Budget.Until
-	}
-	return Stop{Kind: ByBudget, Why: why, At: latest(at, it.Budget.At)}
+	s.At = latest(s.At, b.At)
+	return s
 }
 
 // halt writes down that the budget is over, so that everybody sees it.
@@ -133,7 +123,7 @@ func (g *Governor) halt(ctx context.Context) error {
 // g.mu is held.
 func (g *Governor) haltDue(now instant) bool {
 	it := &g.view.item
-	return it.Stop.Kind == "" && it.Budget != nil && g.clock.trusted(now) && g.retry <= now.mono && it.over(now.wall) != "" &&
+	return it.Stop.Kind == "" && it.Budget != nil && g.clock.trusted(now) && g.retry <= now.mono && it.spent(now.wall).Kind != "" &&
 		(it.Budget.ended(now.wall) || g.funds() == 0)
 }
 

@@ -56,12 +56,12 @@ func TestBudgetOfCalls(t *testing.T) {
 					for range 3 {
 						f.add(20)
 					}
-					time.Sleep(30 * time.Second)
+					time.Sleep(12 * time.Second)
 					checkUsedUp(t, f, calls)
 					if err := governor.Resume(t.Context(), f.store, "v", me); err != nil {
 						t.Fatal(err)
 					}
-					time.Sleep(10 * time.Second)
+					time.Sleep(6 * time.Second)
 					if r, err := governor.Status(t.Context(), f.store, "v", f.limits, 0); err != nil || r.Budget != nil {
 						t.Errorf("a resume leaves the budget %v (%v)", r.Budget, err)
 					}

@@ -20,11 +20,12 @@ type later map[string]json.RawMessage
 // plain is an Item as encoding/json alone sees it.
 type plain Item
 
-// UnmarshalJSON reads an item, and keeps the fields that it does not know.
+// UnmarshalJSON reads an item, and keeps the fields that it does not know. Stores
+// call it themselves: by way of json.Unmarshal the text is gone through twice more.
 func (it *Item) UnmarshalJSON(doc []byte) error {
 	d := json.NewDecoder(bytes.NewReader(doc))
 	d.DisallowUnknownFields() // tells, in one pass, that there is nothing to keep
-	if d.Decode((*plain)(it)) == nil {
+	if d.Decode((*plain)(it)) == nil && d.InputOffset() == int64(len(doc)) {
 		return nil
 	}
 	if err := json.Unmarshal(doc, (*plain)(it)); err != nil {

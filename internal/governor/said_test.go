@@ -36,7 +36,7 @@ func TestSaid(t *testing.T) {
 		l := bucket(20, 5)
 		f := newFleet(t, l)
 		for range 3 {
-			f.add(20)
+			f.add(8)
 		}
 		during := func(d time.Duration, counts ...int) (from time.Time) {
 			from = time.Now()
@@ -143,6 +143,32 @@ func TestSaidAndSetLimit(t *testing.T) {
 			r, err := governor.Status(t.Context(), f.store, "v", f.limits, 0)
 			if err != nil || int(r.Limits[0].Rate+0.5) != int(c.want) || saidWrites(f) != c.writes {
 				t.Errorf("%+v: %.2f/s, %d writes, %v", c, r.Limits[0].Rate, saidWrites(f), err)
+			}
+			f.close()
+		}
+	})
+}
+
+// One number, misread or absurd, takes no more than ninety-nine hundredths away.
+func TestSaidFloor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		for _, c := range []struct{ count, said, want int }{
+			{1000, 1, 10}, {1000, 9, 10}, {1000, 10, 10}, {1000, 11, 11}, {1001, 1, 11}, {50, 1, 1}, {1000, 0, 1000}, {1000, -1, 1000},
+		} {
+			f := newFleet(t, bucket(c.count, 5))
+			m := f.add(0)
+			if _, err := m.Outlook(t.Context(), time.Second); err != nil {
+				t.Fatal(err)
+			}
+			hears(t, f, c.said)
+			hears(t, f, c.said) // is known
+			r, err := governor.Status(t.Context(), f.store, "v", f.limits, 0)
+			if err != nil || r.Limits[0].Now.Count != c.want {
+				t.Errorf("%d said of %d: %d (%v)", c.said, c.count, r.Limits[0].Now.Count, err)
+			}
+			if w := saidWrites(f); w > 1 {
+				t.Errorf("%d said of %d: %d writes", c.said, c.count, w)
 			}
 			f.close()
 		}

@@ -125,7 +125,7 @@ func scanItem(row *sql.Row) (it governor.Item, err error) {
 	} else if err != nil {
 		return it, err
 	}
-	return it, json.Unmarshal([]byte(doc), &it)
+	return it, it.UnmarshalJSON([]byte(doc))
 }
 
 // clockResolution is more than the coarsest tick of a kernel's file times (10 ms).

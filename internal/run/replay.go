@@ -60,21 +60,15 @@ const lettersAtOnce = 100
 //
 // in that order, a chunk of them at a time. It may be interrupted at any point
 // and repeated: whatever is open after a reopening is sent as well, since a replay
-// that was interrupted may have left it so. It returns how many were sent. Tasks
-// that are not dead are passed over.
+// that was interrupted may have left it so. It returns how many were sent, but for
+// those that may have been on the queue of an open run before. Tasks that are not
+// dead are passed over.
 func (r *Runs) Replay(ctx context.Context, id string, letters []Letter, note Note) (sent int, err error) {
 	run, err := r.Store.Get(ctx, id)
 	if err != nil {
 		return 0, err
 	}
-	left := map[string]bool{}
-	err = r.Store.Reopened(ctx, id, func(t fanout.Task) error {
-		if run.State == Open && t.Replay == fanout.Redrive {
-			return nil // its token carries it
-		}
-		letters, left[t.ID] = append(letters, Letter{Task: t.ID, Tier: t.Tier, Life: t.Life - 1}), true
-		return nil
-	})
+	letters, left, err := r.withLeft(ctx, run, letters)
 	if err != nil {
 		return 0, fmt.Errorf("looking for what was reopened in run %s: %w", id, err)
 	}
@@ -99,10 +93,34 @@ func (r *Runs) Replay(ctx context.Context, id string, letters []Letter, note Not
 			if err := r.Queue(tier).Send(ctx, some); err != nil {
 				return sent, fmt.Errorf("sending reopened tasks to tier %s (repair sends them again): %w", tier, err)
 			}
-			sent += len(some)
+			for _, t := range some {
+				if run.State != Open || !left[t.ID] {
+					sent++
+				}
+			}
 		}
 	}
 	return sent, r.sweep(ctx, run, noted(letters))
+}
+
+// withLeft adds what an interrupted replay may have left open in a run, and tells
+// which tasks these are. In an open run what was redriven is not among them: its
+// tokens carry it.
+func (r *Runs) withLeft(ctx context.Context, run Run, letters []Letter) (all []Letter, left map[string]bool, err error) {
+	left = map[string]bool{}
+	var found []Letter
+	err = r.Store.Reopened(ctx, run.ID, func(t fanout.Task) error {
+		if run.State != Open || t.Replay != fanout.Redrive {
+			found, left[t.ID] = append(found, Letter{Task: t.ID, Tier: t.Tier, Life: t.Life - 1}), true
+		}
+		return nil
+	})
+	for _, l := range letters {
+		if !left[l.Task] {
+			found = append(found, l)
+		}
+	}
+	return found, left, err
 }
 
 func (r *Runs) open(ctx context.Context, id string) error {

@@ -100,7 +100,7 @@ func (m *Model) update(vendor string, fn func(*governor.Item) error) error {
 
 func (d *data) decode(vendor string) (it governor.Item, err error) {
 	if b, ok := d.items[vendor]; ok {
-		if err := json.Unmarshal(b, &it); err != nil {
+		if err := it.UnmarshalJSON(b); err != nil {
 			return it, fmt.Errorf("decoding the item of %s: %w", vendor, err)
 		}
 	}

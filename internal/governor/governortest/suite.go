@@ -1,6 +1,7 @@
 package governortest
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
@@ -25,6 +26,7 @@ func TestStore(t *testing.T, open func(t *testing.T) governor.Store) {
 		{"an error of fn writes nothing", storeError},
 		{"updates are atomic", storeAtomic},
 		{"a big item comes back exactly", storeBig},
+		{"a later version's fields stay", storeLater},
 		{"a history is whole", storeHistory},
 		{"vendors are apart", storeVendors},
 		{"the clock", storeClock},
@@ -155,6 +157,48 @@ func storeBig(t *testing.T, a, b governor.Store) {
 	}
 	if err != nil || !reflect.DeepEqual(it, big) {
 		t.Fatalf("a big item does not come back as it was written (%v)", err)
+	}
+}
+
+// storeLater: what a later version has put into the item beside the fields that
+// this one knows survives this one's changes, in a short item and a long one.
+func storeLater(t *testing.T, a, b governor.Store) {
+	const field, value = "tomorrow's <field>", `{"n":12345678901234567890,"s":"<&> ü","of":[null,true,1.50]}`
+	put := func(it *governor.Item) error {
+		it.Rev++
+		return json.Unmarshal(fmt.Appendf(nil, `{%q:%s}`, field, value), it)
+	}
+	if err := a.Update(t.Context(), "v", put); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 40 {
+		if err := governor.Record(t.Context(), b, "v", governor.Entry{By: "me", What: "something"}); err != nil {
+			t.Fatal(err)
+		}
+		err := b.Update(t.Context(), "v", func(it *governor.Item) error {
+			it.Rev++
+			it.Cuts = append(it.Cuts, governor.Cut{Epoch: int64(i)})
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		it, err := a.Load(t.Context(), "v")
+		if err != nil || len(it.Cuts) != i+1 {
+			t.Fatalf("%d cuts of %d, %v", len(it.Cuts), i+1, err)
+		}
+		var fields map[string]json.RawMessage
+		doc, err := json.Marshal(it)
+		if err == nil {
+			err = json.Unmarshal(doc, &fields)
+		}
+		var got, want any
+		if err == nil {
+			err = errors.Join(json.Unmarshal(fields[field], &got), json.Unmarshal([]byte(value), &want))
+		}
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Fatalf("after %d changes a later version finds %s (%v)", i+1, fields[field], err)
+		}
 	}
 }
 

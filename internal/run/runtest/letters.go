@@ -59,7 +59,11 @@ func nextLife(t *testing.T, p place) {
 		t.Errorf("%d ends, want 1: a reopened task has none", ends)
 	}
 	ok(t, p.Ledger.Settle(t.Context(), []fanout.Settlement{end(want, fanout.Dead, now)}))
-	got, err := p.Store.Reopen(t.Context(), "r1", letters(want), note("r-2"))
+	got, err := p.Store.Reopen(t.Context(), "r1", letters(a), note("r-2"))
+	if err != nil || len(got) > 0 {
+		t.Fatalf("reopened %+v, %v; it has died again since its letter was read", got, err)
+	}
+	got, err = p.Store.Reopen(t.Context(), "r1", letters(want), note("r-2"))
 	if err != nil || len(got) != 1 || got[0].Life != 3 || got[0].Replay != "r-2" {
 		t.Fatalf("reopened %+v, %v; want it in life 3 by r-2", got, err)
 	}
@@ -141,6 +145,75 @@ func discarding(t *testing.T, p place) {
 	}))
 	if fmt.Sprint(count) != "map[dead:1 discarded:1 done:1]" {
 		t.Errorf("ends: %v", count)
+	}
+}
+
+// oldDead: whoever judged before a discarding does not overwrite who judged after
+// it, and a discarding opens nothing.
+func oldDead(t *testing.T, p place) {
+	p.create(t, "r1", 0, false)
+	a, b := task("r1", "b", "a"), task("r1", "b", "b")
+	ok(t, p.Ledger.Settle(t.Context(), []fanout.Settlement{end(a, fanout.Dead, time.Now()), end(b, fanout.Dead, time.Now())}))
+	discard := func(ts fanout.Task, want int) (rev int) {
+		t.Helper()
+		n, err := p.Store.Discard(t.Context(), "r1", letters(ts), note(""))
+		if err != nil || n != want {
+			t.Errorf("discarded %d, %v; want %d", n, err, want)
+		}
+		return p.get(t, "r1").Rev
+	}
+	other := a
+	other.Life = 2 // nothing has died in it
+	if rev := discard(other, 0); rev != 0 {
+		t.Errorf("what was not discarded has moved the run on to revision %d", rev)
+	}
+	before := 0
+	for i, ts := range []fanout.Task{a, b} {
+		rev := discard(ts, 1)
+		for _, v := range []run.Verdict{settled(), unsettled()} {
+			if err := p.Store.Finish(t.Context(), "r1", before, v); !errors.Is(err, run.ErrChanged) {
+				t.Errorf("discarding %d: a verdict older than it: %v, want ErrChanged", i, err)
+			}
+		}
+		if open := p.get(t, "r1").State == run.Open; open != (i == 0) {
+			t.Errorf("after discarding %d the run is open: %v", i, open)
+		}
+		ok(t, p.Store.Finish(t.Context(), "r1", rev, settled()))
+		p.open(t, false)
+		before = rev
+	}
+	ok(t, p.Store.Open(t.Context(), "r1"))
+	p.open(t, true)
+}
+
+func redriving(t *testing.T, p place) {
+	p.create(t, "r1", 0, false)
+	a, b := task("r1", "b", "a"), task("r1", "b", "b")
+	ok(t, p.Ledger.Settle(t.Context(), []fanout.Settlement{end(a, fanout.Dead, time.Now()), end(b, fanout.Dead, time.Now())}))
+	redrive := func(ts fanout.Task, want int) {
+		t.Helper()
+		got, err := p.Ledger.Reopen(t.Context(), []fanout.Task{ts})
+		if err != nil || len(got) != want {
+			t.Fatalf("reopened %+v, %v; want %d", got, err, want)
+		}
+	}
+	before := p.get(t, "r1").Rev
+	redrive(a, 1)
+	if err := p.Store.Finish(t.Context(), "r1", before, settled()); !errors.Is(err, run.ErrChanged) {
+		t.Errorf("a verdict older than the reopening: %v, want ErrChanged", err)
+	}
+	// Closed by a verdict from before, when whoever reopened had died half way.
+	ok(t, p.Store.Finish(t.Context(), "r1", p.get(t, "r1").Rev, settled()))
+	p.open(t, false)
+	redrive(a, 1)
+	p.open(t, true)
+	if st := p.look(t, a); !st.RunOpen || st.Life != 2 || st.Replay != fanout.Redrive {
+		t.Errorf("the task stands at %+v", st)
+	}
+	p.create(t, "r2", 0, true)
+	redrive(b, 0)
+	if r := p.get(t, "r1"); r.State != run.Superseded {
+		t.Errorf("a run that was replaced is %s", r.State)
 	}
 }
 

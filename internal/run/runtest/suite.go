@@ -50,6 +50,8 @@ func TestStore(t *testing.T, s Settings, open func(t *testing.T) Place) {
 		{"the next life", nextLife},
 		{"many lives at once", manyLives},
 		{"discarded for good", discarding},
+		{"a verdict older than a discarding is refused", oldDead},
+		{"what a redrive reopens opens its run", redriving},
 		{"the history of a task", history},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -263,10 +265,11 @@ func longVerdict(t *testing.T, p place) {
 	for i := range 100 {
 		v.GoneNames = append(v.GoneNames, fmt.Sprintf("b %01000d", i))
 		v.DeadNames = append(v.DeadNames, fmt.Sprintf("b %09000d", i))
+		v.DiscardedNames = append(v.DiscardedNames, fmt.Sprintf("b %09000d", i))
 	}
 	ok(t, p.Store.Finish(t.Context(), "r1", 0, v))
 	r := p.get(t, "r1")
-	if r.Verdict == nil || r.Verdict.Known != v.Known || len(r.Verdict.GoneNames) == 0 || len(r.Verdict.DeadNames) == 0 {
+	if r.Verdict == nil || r.Verdict.Known != v.Known || len(r.Verdict.GoneNames) == 0 || len(r.Verdict.DeadNames) == 0 || len(r.Verdict.DiscardedNames) == 0 {
 		t.Error("the verdict has not come back")
 	}
 }
