@@ -188,6 +188,9 @@ func limitsOf(rep governor.Report) (out []limitStatus) {
 			s.Override = l.Override.String()
 			if !l.Override.Until.IsZero() {
 				s.Override += " until " + instantText(l.Override.Until)
+				if l.Override.Then != nil {
+					s.Override += ", then " + l.Override.Then.String()
+				}
 			}
 		}
 		if l.Lowered.Count > 0 {

@@ -169,3 +169,16 @@ func TestBudgetByHand(t *testing.T) {
 	w.run("--stop-at", "25:00", "--again").want(t, 2, "time of day").line(t)
 	w.run("--max-calls", "-1", "--again").want(t, 2, "--max-calls").line(t)
 }
+
+// TestResumeOfABudgetNobodyStopped: the time of a budget has come while nobody
+// worked; a resume ends that as well.
+func TestResumeOfABudgetNobodyStopped(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, small)
+	w.run("--no-progress", "--max-calls", "40").want(t, 3)
+	w.sluice("resume", "sim").want(t, 0, "may be called again")
+	w.sluice("resume", "sim").want(t, 0, "was not stopped")
+	w.run("--no-progress", "--max-calls", "3").want(t, 3, "3 calls are used up")
+	w.sluice("pause", "sim").want(t, 0)
+	w.sluice("status", "sim").want(t, 0, "budget of run")
+}

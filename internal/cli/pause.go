@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"time"
+
 	"github.com/spf13/cobra"
 
 	"github.com/sluicehq/sluice/internal/governor"
@@ -50,12 +52,19 @@ Whoever waits goes on at once.`,
 				if err != nil {
 					return err
 				}
-				if it.Stop.Kind == "" {
+				if governor.Stopped(it, time.Now()).Kind == "" {
 					a.print("Vendor %s was not stopped.", vendor)
 					return nil
 				}
 				if err := governor.Resume(cmd.Context(), h.Governor(), vendor, governor.Note{By: a.operator(), Why: why}); err != nil {
 					return err
+				}
+				if it, err = h.Governor().Load(cmd.Context(), vendor); err != nil {
+					return err
+				}
+				if stop := governor.Stopped(it, time.Now()); stop.Kind != "" {
+					a.print("Vendor %s is stopped all the same: %s. Once more: sluice resume %s%s", vendor, stop.Why, quote(args[0]), a.homeFlag())
+					return nil
 				}
 				a.print("Vendor %s may be called again.", vendor)
 				return nil

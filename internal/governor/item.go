@@ -98,6 +98,7 @@ type Override struct {
 	By       string        `json:"by,omitempty"`
 	Why      string        `json:"why,omitempty"`
 	At       time.Time     `json:"at"`
+	Then     *Override     `json:"then,omitempty"` // what holds after Until; nil: the spec
 }
 
 // An Entry is one line of the vendor's audit log.
@@ -189,9 +190,16 @@ func (it *Item) prune(now time.Time) {
 	maps.DeleteFunc(it.Members, func(_ string, m Member) bool {
 		return !m.Expires.After(now) && (m.Units == 0 || !m.Lease.After(now))
 	})
-	maps.DeleteFunc(it.Overrides, func(_ string, o Override) bool {
-		return !o.Until.IsZero() && !o.Until.After(now)
-	})
+	for name, o := range it.Overrides {
+		if o.Until.IsZero() || o.Until.After(now) {
+			continue
+		}
+		e := Entry{At: o.Until, By: o.By, What: "limit " + name, Old: o.String(), New: "as in the spec", Why: "its time is over"}
+		if delete(it.Overrides, name); o.Then != nil {
+			it.Overrides[name], e.New = *o.Then, o.Then.String()
+		}
+		it.log(e)
+	}
 	maps.DeleteFunc(it.Eases, func(_ string, e Ease) bool { return e.at(now) == whole })
 	maps.DeleteFunc(it.Lowered, func(_ string, l Lowered) bool { return !l.Until.After(now) })
 }

@@ -127,6 +127,12 @@ func (it *Item) change(c Change, now time.Time, n Note) error {
 		if c.For > 0 {
 			o.Until = now.Add(c.For)
 			e.New += fmt.Sprintf(" for %v", c.For)
+			switch { // what stands comes back afterwards
+			case had && old.Until.IsZero():
+				o.Then = &old
+			case had:
+				o.Then = old.Then
+			}
 		}
 		it.Overrides[c.Limit] = o
 	}

@@ -3,6 +3,7 @@ package governor_test
 import (
 	"context"
 	"errors"
+	"math"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/sluicehq/sluice/internal/fanout"
 	"github.com/sluicehq/sluice/internal/governor"
+	"github.com/sluicehq/sluice/internal/governor/governortest"
 )
 
 // A pause stops everybody within a poll, Take says so, Resume ends it.
@@ -227,5 +229,46 @@ func TestResumeIsSeen(t *testing.T) {
 		}
 		permit.Release()
 		f.close()
+	})
+}
+
+// What an operator has set for good comes back after a change for a while, and
+// the audit log says so.
+func TestChangeForAWhile(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		store := governortest.NewModel()
+		l := governor.Limit{Name: "b", Kind: governor.Bucket, Count: 1000, Per: time.Second, Burst: 50}
+		set := func(count int, span time.Duration) {
+			t.Helper()
+			c := governor.Change{Limit: "b", Count: count, Per: time.Second, Burst: 5, For: span}
+			if err := governor.SetLimit(t.Context(), store, "v", c, l, governor.Note{By: "me", Why: "because"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		rate := func(want float64) governor.Report {
+			t.Helper()
+			rep, err := governor.Status(t.Context(), store, "v", []governor.Limit{l}, 0)
+			if err != nil || math.Abs(rep.Limits[0].Rate-want) > 0.5 {
+				t.Errorf("%.1f calls a second, want %.0f: %v", rep.Limits[0].Rate, want, err)
+			}
+			return rep
+		}
+		set(100, 0)
+		rate(100)
+		set(60, time.Minute)
+		time.Sleep(time.Second)
+		set(40, 30*time.Second) // on top of that: it ends, and with it the one before
+		rate(40)
+		time.Sleep(31 * time.Second)
+		rep := rate(100)
+		if last := rep.Log[len(rep.Log)-1]; last.Why != "its time is over" || !strings.HasPrefix(last.New, "100 per") {
+			t.Errorf("the last change is %+v", last)
+		}
+		set(20, 10*time.Second)
+		if err := governor.SetLimit(t.Context(), store, "v", governor.Change{Limit: "b"}, l, governor.Note{By: "me"}); err != nil {
+			t.Fatal(err)
+		}
+		rate(1000) // taken back, all of it
 	})
 }

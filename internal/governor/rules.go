@@ -37,8 +37,8 @@ func (r rules) bounds(it *Item, t time.Time) []bound {
 	out := make([]bound, len(r.limits))
 	for i, l := range r.limits {
 		b := bound{Limit: l, share: whole}
-		if o, ok := it.Overrides[l.Name]; ok && (o.Until.IsZero() || t.Before(o.Until)) {
-			b.Limit = o.apply(l)
+		if o, ok := it.Overrides[l.Name]; ok {
+			b.Limit = o.at(t).apply(l)
 		}
 		if l.Kind != Unpaced {
 			b.share = it.share(l.Name, t)
@@ -80,6 +80,17 @@ func (b bound) every(spread time.Duration) time.Duration {
 		every = ceilDiv(times(every, whole), int64(b.share))
 	}
 	return every
+}
+
+// at is what holds at t: o, what was before it, or nothing.
+func (o Override) at(t time.Time) Override {
+	switch {
+	case o.Until.IsZero() || t.Before(o.Until):
+		return o
+	case o.Then != nil:
+		return *o.Then
+	}
+	return Override{}
 }
 
 func (o Override) apply(l Limit) Limit {
