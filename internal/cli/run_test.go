@@ -232,7 +232,7 @@ func TestPauseIsWaitedFor(t *testing.T) {
 	if n := w.sim.Stats().Calls; n != 0 {
 		t.Errorf("%d calls while paused", n)
 	}
-	w.sluice("status").want(t, 0, "paused by an operator", "they asked us to")
+	w.sluice("status").want(t, 0, "paused by ", "they asked us to")
 	w.sluice("resume", "sim").want(t, 0, "may be called again")
 	(<-results).want(t, 0, "complete")
 	w.sluice("resume", "sim").want(t, 0, "was not stopped")

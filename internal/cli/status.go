@@ -314,7 +314,7 @@ func (s *runStatus) reckon(ctx context.Context, f *fleet.Fleet, r run.Run, count
 	s.Left = &leftStatus{Seconds: p.Duration.Seconds(), Finish: p.At.Add(p.Duration).UTC().Truncate(time.Second), Calls: int(p.Calls + 0.5), Unknown: p.Unknown}
 	for i, t := range p.Tiers {
 		s.Tiers[i].Expected, s.Tiers[i].Exact = t.Tasks, t.Exact
-		if !t.Exact {
+		if !t.Exact && !slices.Contains(p.Unknown, t.Name) {
 			s.Left.Estimated = append(s.Left.Estimated, t.Name)
 		}
 	}

@@ -241,7 +241,7 @@ func (l look) then(s sight, out Looked) (next look, due bool) {
 	}
 	moved := l.settled != out.Settled
 	due = out.Redriven > 0 || s.balanced && moved || quiet && (moved || time.Since(l.hard) > lookAgain) ||
-		l.quiet >= 2 && l.early && !s.suspect // what was missing then may have been hidden; now it is not
+		s.quiet && l.quiet >= 2 && l.early && !s.suspect // what was missing then may have been hidden; now nothing is
 	if due {
 		l.hard, l.settled, l.early = time.Now(), out.Settled, l.quiet < 2
 	}

@@ -24,7 +24,7 @@ func TestLooks(t *testing.T) {
 		{"balanced before the queues were empty", []sight{busy, loud, loud, empty, empty, empty}, []int{5, 9, 9, 9, 9, 9}, []int{1, 4}},
 		{"a message may have been given up on", []sight{busy, suspicious, suspicious, suspicious, empty}, []int{5, 9, 9, 9, 9}, []int{1, 4}},
 		{"something is missing for long", repeat(empty, 25), same(9, 25), []int{0, 1, 12, 23}},
-		{"a message that is none of ours stays hidden", repeat(hidden, 30), same(9, 30), []int{15, 16, 27}},
+		{"a message that is none of ours stays hidden", repeat(hidden, 30), same(9, 30), []int{15, 26}},
 		{"tasks wait for their next attempt", repeat(hidden, 10), []int{1, 1, 1, 2, 2, 2, 3, 3, 3, 4}, nil},
 	} {
 		synctest.Test(t, func(t *testing.T) {

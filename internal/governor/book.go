@@ -126,6 +126,7 @@ func (g *Governor) book(ctx context.Context, want int) error {
 		return nil
 	}
 	if err != nil {
+		g.giveBack(own, 0)
 		return err // it may have been written: what it paid with is not paid with again
 	}
 	g.giveBack(own, own.n-paid)

@@ -29,6 +29,7 @@ const creditBlock = 32
 // ahead, or booked with a slot that went to waste.
 type credits struct {
 	n  int
+	on bool      // some of it is being paid with
 	of time.Time // the budget's Since
 }
 
@@ -171,7 +172,7 @@ func (g *Governor) allCredit() credits {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	c := g.credits
-	g.credits.n = 0
+	g.credits.n, g.credits.on = 0, c.n > 0
 	return c
 }
 
@@ -179,6 +180,7 @@ func (g *Governor) allCredit() credits {
 func (g *Governor) giveBack(c credits, n int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.credits.on = false
 	if n > 0 && c.of.Equal(g.credits.of) {
 		g.credits.n += n
 	}
@@ -254,4 +256,15 @@ func SetBudget(ctx context.Context, s Store, vendor string, b Budget, n Note) er
 		}
 		return nil
 	})
+}
+
+// stopped is the stop that holds now, written down or not. A budget that is used
+// up does not stop a process that has credit of it left. g.mu is held.
+func (g *Governor) stopped(now instant) Stop {
+	it := &g.view.item
+	s := it.stopped(now.wall)
+	if s.Kind == ByBudget && it.Stop.Kind == "" && !it.Budget.ended(now.wall) && (g.funds() > 0 || g.credits.on) {
+		return Stop{}
+	}
+	return s
 }

@@ -31,7 +31,7 @@ func (g *Governor) Now() Now {
 	r := g.ruling(now.wall)
 	bounds := g.rules.bounds(it, now.wall)
 	n := Now{Binds: g.binds(now, bounds), Rates: map[string]float64{},
-		Brake: it.Brake, Breaker: it.Breaker, Stop: it.stopped(now.wall), Every: r.every, InFlight: r.inFlight}
+		Brake: it.Brake, Breaker: it.Breaker, Stop: g.stopped(now), Every: r.every, InFlight: r.inFlight}
 	for _, b := range bounds {
 		if every := b.every(g.rules.spread); every > 0 {
 			n.Rates[b.Name] = rate(every)
@@ -63,7 +63,7 @@ func (g *Governor) binds(now instant, bounds []bound) string {
 	if !waits && (g.away == 0 || now.mono-g.away > remembered) {
 		return ""
 	}
-	switch stop := it.stopped(now.wall); {
+	switch stop := g.stopped(now); {
 	case g.clock.off != "" || g.view.failed != nil || waits && (!g.clock.trusted(now) || !g.seen(now, g.cfg.Stale)):
 		return "store"
 	case stop.Kind == ByOperator:

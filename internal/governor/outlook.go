@@ -93,7 +93,7 @@ func (g *Governor) nextBooking(now instant) time.Time {
 // line. g.mu is held.
 func (g *Governor) hold(now instant) (fanout.Hold, time.Time, string) {
 	it := &g.view.item
-	stop := it.stopped(now.wall)
+	stop := g.stopped(now)
 	switch {
 	case g.clock.off != "":
 		return fanout.Blind, time.Time{}, g.clock.off
