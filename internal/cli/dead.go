@@ -102,14 +102,19 @@ func (a *app) deadCauses(ctx context.Context, found letters, asJSON bool) error 
 	for _, c := range all {
 		a.printCause(c)
 	}
-	a.deadNext(found.name, len(all))
+	a.deadNext(found, len(all))
 	return nil
 }
 
 // deadNext says what to type next.
-func (a *app) deadNext(name string, n int) {
+func (a *app) deadNext(found letters, n int) {
+	name := found.name
 	if n == 0 {
-		a.print("No task of %s is dead.", name)
+		if found.filtered {
+			a.print("No dead task of %s matches (without a filter: sluice dead %s%s).", name, quote(name), a.homeFlag())
+		} else {
+			a.print("No task of %s is dead.", name)
+		}
 		return
 	}
 	a.print("\nOne of them:  sluice dead show %s NAME%s", quote(name), a.homeFlag())
@@ -157,7 +162,7 @@ func (a *app) deadLines(ctx context.Context, found letters) error {
 		return nil
 	})
 	if err == nil {
-		a.deadNext(found.name, n)
+		a.deadNext(found, n)
 	}
 	return err
 }

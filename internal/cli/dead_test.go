@@ -50,7 +50,7 @@ func TestDeadFilters(t *testing.T) {
 		if got := strings.Count(w.sluice(args...).want(t, 0).out, "\n"); got != c.n {
 			t.Errorf("%s: %d dead tasks, want %d", c.args, got, c.n)
 		}
-		says := "No task of sim is dead."
+		says := "No dead task of sim matches"
 		if c.n > 0 {
 			says = "1 dead task of tier datagroups in run " + id
 		}
@@ -205,6 +205,8 @@ func TestReplayLimit(t *testing.T) {
 			oldest = append(oldest, l.Name)
 		}
 	}
+	w.sluice("replay", "sim", "--limit", "0").want(t, 2, "not less than 1").line(t)
+	w.sluice("discard", "sim", "--limit", "0", "--why", "x").want(t, 2, "not less than 1").line(t)
 	r := w.sluice("replay", "sim", "--limit", "3", "--dry-run").want(t, 0, "Would replay 3 tasks:")
 	named := 0
 	for _, name := range oldest {

@@ -20,6 +20,7 @@ type letterFlags struct {
 	run, task, since string
 	causes, statuses []string
 	limit            int
+	limited          func() bool // a limit was typed
 }
 
 func (f *letterFlags) register(a *app, cmd *cobra.Command) {
@@ -33,6 +34,7 @@ func (f *letterFlags) register(a *app, cmd *cobra.Command) {
 
 // registerLimit is apart: who only looks sees all.
 func (f *letterFlags) registerLimit(cmd *cobra.Command) {
+	f.limited = func() bool { return cmd.Flags().Changed("limit") }
 	cmd.Flags().IntVar(&f.limit, "limit", 0, "at most `N`, those first that have been dead for longest")
 }
 
@@ -89,7 +91,7 @@ func (f *letterFlags) picker(args []string, called func(run.DeadTask) bool) (fun
 	if err != nil {
 		return nil, err
 	}
-	if f.limit < 0 {
+	if f.limited != nil && f.limited() && f.limit < 1 {
 		return nil, errors.New("--limit is how many: not less than 1")
 	}
 	return func(d run.DeadTask) bool {
@@ -133,11 +135,12 @@ type letters struct {
 	store        run.Store
 	meant        func(run.DeadTask) bool
 	limit        int
+	filtered     bool // some may be left out
 }
 
 // find says which dead tasks are meant, in which runs.
 func (f *letterFlags) find(ctx context.Context, h place, args []string) (letters, error) {
-	l := letters{name: args[0], limit: f.limit, store: h.Runs()}
+	l := letters{name: args[0], limit: f.limit, store: h.Runs(), filtered: f.text(args) != "all"}
 	if _, err := f.picker(args, nil); err != nil {
 		return l, err
 	}

@@ -90,7 +90,7 @@ func TestDeadThenReplay(t *testing.T) {
 	w.run().want(t, 1, "This window has been read", "datagroups "+device)
 	w.sluice("dead", "sim").want(t, 0, "1 dead task of tier datagroups in run "+r.runID()+": rejected, status 400",
 		"this device is not for you", "datagroups "+device)
-	w.sluice("dead", "sim", "data").want(t, 0, "No task of sim is dead.")
+	w.sluice("dead", "sim", "data").want(t, 0, "No dead task of sim matches")
 	w.sluice("dead", "sim", "nosuch").want(t, 2, "its tiers are").line(t)
 	w.sluice("dead", "sim", "--all").want(t, 0, "failed attempts")
 	w.sluice("dead", "sim", "--json").want(t, 0, `"class": "rejected"`)
