@@ -157,7 +157,7 @@ func TestBudgetByHand(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, small)
 	w.run("--no-progress", "--max-calls", "40").want(t, 3, "40 calls are used up", "sluice resume sim")
-	if n := w.sim.Stats().Calls; n > 40 || n < 35 {
+	if n := w.sim.Stats().Calls; n > 40 { // a busy machine may stop short of it: that it does not is shown in virtual time
 		t.Errorf("%d calls of a budget of 40", n)
 	}
 	w.sluice("status", "sim").want(t, 0, "40 calls", "open")

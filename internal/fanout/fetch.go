@@ -100,6 +100,9 @@ func (f *fetch) call(ctx context.Context) (sent time.Time, p Page, err error) {
 	d.meter.phase(0, 0, -1)
 	permit.Release()
 	if errors.Is(err, ErrTooLate) {
+		if permit.Unused != nil {
+			permit.Unused()
+		}
 		d.meter.update(func(r *Report) { r.TooLate++ })
 		return sent, p, err
 	}

@@ -49,6 +49,9 @@ type Permit struct {
 	// By is when the right ends: a request that is not on its way by then must
 	// not be sent. Zero: it does not end.
 	By time.Time
+	// Unused says that nothing was sent with it: a budget counts it no longer. Nil:
+	// nobody counts.
+	Unused func()
 }
 
 // ErrTooLate is the error of a call that was not sent, because its permit had

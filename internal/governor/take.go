@@ -65,7 +65,7 @@ func (g *Governor) Take(ctx context.Context) (_ fanout.Permit, err error) {
 				return fanout.Permit{}, gr.err
 			}
 			if g.use(gr.slot) {
-				return fanout.Permit{Release: g.releaser(), By: g.by(gr.slot)}, nil
+				return fanout.Permit{Release: g.releaser(), By: g.by(gr.slot), Unused: g.unused(gr.slot)}, nil
 			}
 		case <-ctx.Done():
 			g.abandon(w)
@@ -77,6 +77,15 @@ func (g *Governor) Take(ctx context.Context) (_ fanout.Permit, err error) {
 // by is until when a request on s may be written, by this process's own clock.
 func (g *Governor) by(s slot) time.Time {
 	return time.Now().Add(s.at.Add(s.late).Sub(g.cfg.Now()))
+}
+
+// unused keeps what a permit cost with which nothing was sent.
+func (g *Governor) unused(s slot) func() {
+	return sync.OnceFunc(func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.wasted(s)
+	})
 }
 
 func noPermit(why string) error { return fmt.Errorf("%w: %s", fanout.ErrNoPermit, why) }
