@@ -161,7 +161,9 @@ func (r *recorder) keep(now time.Time) {
 		}
 		r.before[name] = counted
 	}
-	if len(s.Tiers) == 0 && len(s.Lost) == 0 && r.idle {
+	// Who only looked whether there is work leaves no trace: that would cost more
+	// than the look.
+	if len(s.Tiers) == 0 && (len(s.Lost) == 0 && r.idle || s.Worked < series.Slice/2) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), recordTime)
