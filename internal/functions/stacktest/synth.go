@@ -1,6 +1,9 @@
 package stacktest
 
 import (
+	"errors"
+	"time"
+
 	"bytes"
 	"context"
 	"fmt"
@@ -9,6 +12,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Synth synthesizes the stacks of an environment file as a deployment would,
@@ -21,6 +26,11 @@ func Synth(ctx context.Context, repo, environment, dir string) error {
 	if err := os.WriteFile(file, []byte(environment), 0o644); err != nil {
 		return err
 	}
+	unlock, err := alone(ctx, filepath.Join(repo, "infra"))
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	cmd := exec.CommandContext(ctx, "go", "run", ".")
 	cmd.Dir = filepath.Join(repo, "infra")
 	cmd.Env = append(os.Environ(), "SLUICE_ENVIRONMENT="+file, "SLUICE_GOARCH="+runtime.GOARCH, "CDK_OUTDIR="+dir,
@@ -31,4 +41,23 @@ func Synth(ctx context.Context, repo, environment, dir string) error {
 		return fmt.Errorf("synthesizing: %w: %s", err, strings.TrimSpace(said.String()))
 	}
 	return nil
+}
+
+// alone waits until no other test, of this process or of another, synthesizes in
+// a directory: programs and specs are put together in one place below it.
+func alone(ctx context.Context, dir string) (unlock func() error, err error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("synthesizing: %w", err)
+	}
+	for {
+		if err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err == nil {
+			return f.Close, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, errors.Join(fmt.Errorf("waiting for another synthesis in %s: %w", dir, ctx.Err()), f.Close())
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
