@@ -1,17 +1,16 @@
 package stacktest
 
 import (
-	"errors"
-	"time"
-
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
