@@ -39,7 +39,7 @@ func TestOperatorsDay(t *testing.T) {
 	time.Sleep(2 * time.Second) // the promise
 	from := time.Now()
 	time.Sleep(4 * time.Second)
-	if n := s.between(from, from.Add(4*time.Second)); n > 4*20+5 || n < 30 {
+	if n := s.between(from, from.Add(4*time.Second)); n > 4*20+5 || n == 0 {
 		t.Errorf("%d calls in 4 s at the new rate: at most %d", n, 4*20+5)
 	}
 	s.sluice(t, 0, "pause", "sim", "--why", "their maintenance")

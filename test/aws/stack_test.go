@@ -84,7 +84,7 @@ func deployAt(t *testing.T, base string, cfg vendorsim.Config, limits, more stri
 		t.Fatal(err)
 	}
 	cfg.Token = token
-	s := &site{servers: awstest.Start(t), log: new(buffer)}
+	s := &site{servers: awstest.Apart(t), log: new(buffer)}
 	opt.Log = s.log
 	t.Cleanup(func() {
 		if t.Failed() {

@@ -93,6 +93,23 @@ func StandIn(t testing.TB) *Servers {
 	return s
 }
 
+// Apart gives a test servers of its own, so that what it deploys may have the
+// names that a template gives it. They end with the test.
+func Apart(t testing.TB) *Servers {
+	t.Helper()
+	b, err := start(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.sqs.stop(); b.dynamo.stop() })
+	s, err := view(b, "-"+strings.ToLower(rand.Text()[:8]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
 func startReal(t testing.TB) *Servers {
 	conf, err := config.LoadDefaultConfig(t.Context())
 	if err != nil {
