@@ -60,7 +60,9 @@ func TestStack(t *testing.T) {
 	}
 	s.await(t, first, "closed", 3*time.Minute)
 	dead := s.sluice(t, 0, "dead", "sim", "--run", first)
-	if !strings.Contains(dead, "redrive") {
+	// A copy that came later, sent again after the kill, has given it another life:
+	// then it was dead in between.
+	if !strings.Contains(dead, "redrive") && !strings.Contains(s.log.String(), `"redriven":1`) {
 		t.Errorf("the message that SQS gave up on is no dead letter:\n%s", dead)
 	}
 	// The window that waited is begun by close; its first answers cannot be read.
