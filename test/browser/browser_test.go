@@ -52,7 +52,7 @@ func TestReport(t *testing.T) {
 	for _, b := range doc.Bands {
 		kinds[b.Kind]++
 	}
-	if kinds["brake"] == 0 || kinds["outage"] == 0 || kinds["pause"] != 1 || len(doc.Changes) != 6 || doc.Verdict.Dead != 3 || len(doc.Causes) != 1 {
+	if kinds["brake"] == 0 || kinds["outage"] == 0 || kinds["pause"] != 1 || len(doc.Changes) != 7 || doc.Verdict.Dead != 3 || len(doc.Causes) != 1 {
 		t.Errorf("bands %v, %d changes, %d dead of %d causes: not all is shown that happened", kinds, len(doc.Changes), doc.Verdict.Dead, len(doc.Causes))
 	}
 	if !calm.Verdict.Complete() || len(calm.Bands)+len(calm.Changes) > 0 {
