@@ -132,13 +132,13 @@ func TestThrottledLong(t *testing.T) {
 	s.servers.Inject(nil)
 	healed, stopped := time.Now(), s.Arrivals()
 	last := stopped[len(stopped)-1].Sub(began)
-	s.calls(t, len(stopped)+1, 15*time.Second, p)
+	s.calls(t, len(stopped)+1, 60*time.Second, p) // machines may be busy: what it takes is logged
 	after := s.Arrivals()[len(stopped)].Sub(healed)
 	t.Logf("throttled for 40 s: the last call after %v, the next one %v after the end of it", last.Round(10*time.Millisecond), after.Round(10*time.Millisecond))
 	if last > 1500*time.Millisecond {
 		t.Errorf("a call was made %v after DynamoDB began to throttle", last)
 	}
-	if code := p.finish(t, 40*time.Second); code != 0 {
+	if code := p.finish(t, 90*time.Second); code != 0 {
 		t.Fatalf("the run ended with %d:\n%s", code, lastLines(p.errs.String()))
 	}
 	if said := p.errs.String(); !strings.Contains(said, "a store failed; trying again") || !strings.Contains(said, "DynamoDB") {

@@ -193,7 +193,9 @@ func refuse(w http.ResponseWriter, service string, status int, code, message str
 // forward passes requests on to a server.
 func forward(addr string) http.Handler {
 	to := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: addr})
-	to.Transport = &http.Transport{MaxIdleConnsPerHost: 256, DisableCompression: true}
+	// Node closes connections that were idle for 5 s: one that it closes in the
+	// moment of its next use would be an answer of 502.
+	to.Transport = &http.Transport{MaxIdleConnsPerHost: 256, IdleConnTimeout: 2 * time.Second, DisableCompression: true}
 	to.ErrorLog = quiet
 	return to // the Host stays the proxy's: queue URLs are made of it
 }
