@@ -23,6 +23,8 @@ func TestHouse(t *testing.T) {
 		{"the engine uses the standard library only", "internal/fanout", []string{}, []string{"."}},
 		{"the governor knows the engine's ports and nothing else", "internal/governor", []string{"internal/fanout"}, []string{"modernc.org", "github.com", "net/http"}},
 		{"the client knows no queue and no governor", "internal/vendorapi", []string{"internal/fanout"}, nil},
+		{"a draft is made of samples", "internal/draft", []string{}, []string{"."}},
+		{"a recording knows the client only", "internal/recording", []string{"internal/fanout", "internal/vendorapi"}, nil},
 		{"a report is made of what is handed in", "internal/report", []string{"internal/fanout", "internal/forecast", "internal/governor", "internal/landing", "internal/price", "internal/run", "internal/series"}, []string{"modernc.org", "github.com/spf13", "github.com/aws"}},
 		{"a forecast is arithmetic", "internal/forecast", []string{"internal/price"}, []string{"."}},
 		{"a series is figures over time", "internal/series", []string{"internal/fanout"}, []string{"."}},

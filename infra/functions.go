@@ -115,6 +115,9 @@ func (s *vendorStack) drainArns(tier, below string) arns {
 		kind, arn := s.secretArn(secret)
 		a[kind] = append(a[kind], arn)
 	}
+	if session := s.v.session(s.env.Prefix); session != "" {
+		a[ssmSession] = []string{*s.arn("ssm", "parameter"+session)}
+	}
 	if s.v.Secrets.KMSKey != "" && len(s.v.plan.Secrets) > 0 {
 		a[secretsKey] = []string{s.v.Secrets.KMSKey}
 	}

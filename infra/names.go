@@ -33,6 +33,15 @@ func (v *vendor) secret(prefix, secret string) string {
 	return v.Secrets.Store + ":" + name
 }
 
+// session is the parameter that keeps what a login yields, for vendors that want
+// one; else empty.
+func (v *vendor) session(prefix string) string {
+	if !v.plan.Session {
+		return ""
+	}
+	return "/" + prefix + "/" + v.name + "/session"
+}
+
 func (v *vendor) tiers() []string {
 	var out []string
 	for _, t := range v.plan.Tiers {
@@ -49,6 +58,7 @@ type fleet struct {
 	Bucket   string                `json:"bucket"`
 	Queues   map[string]fleetQueue `json:"queues"`
 	Secrets  map[string]string     `json:"secrets"`
+	Session  string                `json:"session,omitempty"`
 	KeepDays int                   `json:"keep_days"`
 }
 
@@ -77,7 +87,7 @@ func (v *vendor) checkNames(m *mistakes, at, prefix string) {
 	}
 	account, region := strings.Repeat("1", 12), "ap-southeast-2" // none is longer
 	host := "https://sqs." + region + ".amazonaws.com.cn/" + account + "/"
-	long := fleet{v.name, v.stack(prefix), v.bucket(prefix, account, region), map[string]fleetQueue{}, map[string]string{}, v.KeepDays}
+	long := fleet{v.name, v.stack(prefix), v.bucket(prefix, account, region), map[string]fleetQueue{}, map[string]string{}, v.session(prefix), v.KeepDays}
 	fits := func(what, name string, most int) {
 		if len(name) > most {
 			m.add("prefix", "the %s %s would be longer than %d characters: shorten prefix, or the names in the spec of %s", what, name, most, v.name)

@@ -26,6 +26,7 @@ const (
 	landedNames   things = "the bucket, for names under landing/"
 	ssmSecrets    things = "the secrets in Parameter Store"
 	smSecrets     things = "the secrets in Secrets Manager"
+	ssmSession    things = "what a login yielded, in Parameter Store"
 	secretsKey    things = "the key that the secrets are under"
 	ownLogs       things = "the streams of its own log group"
 )
@@ -50,11 +51,14 @@ var (
 		{[]string{"secretsmanager:GetSecretValue"}, smSecrets},
 		{[]string{"kms:Decrypt"}, secretsKey},
 	}
+	logsIn = []right{
+		{[]string{"ssm:GetParameter", "ssm:PutParameter"}, ssmSession},
+	}
 	logs = []right{
 		{[]string{"logs:CreateLogStream", "logs:PutLogEvents"}, ownLogs},
 	}
 
-	tierRights = concat(drains, keepsLedger, lands, readsSecrets, logs)
+	tierRights = concat(drains, keepsLedger, lands, readsSecrets, logsIn, logs)
 
 	// The seeder drains the first tier at once.
 	seedRights = concat([]right{{[]string{"sqs:SendMessage"}, ownQueue}}, tierRights)

@@ -241,7 +241,7 @@ func checkFleet(t *testing.T, v *vendor, src string) {
 		t.Fatalf("SLUICE_STACK of %s: %v: %s", v.name, err, src)
 	}
 	host := "https://sqs." + testRegion + ".amazonaws.com/" + testAccount + "/sluice-" + v.name + "-"
-	want := fleet{v.name, "sluice-" + v.name, "sluice-" + v.name + "-" + testAccount + "-" + testRegion, map[string]fleetQueue{}, map[string]string{}, v.KeepDays}
+	want := fleet{v.name, "sluice-" + v.name, "sluice-" + v.name + "-" + testAccount + "-" + testRegion, map[string]fleetQueue{}, map[string]string{}, "", v.KeepDays}
 	for _, tier := range v.tiers() {
 		want.Queues[tier] = fleetQueue{host + tier, host + tier + "-dead"}
 	}

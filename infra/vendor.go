@@ -77,7 +77,7 @@ func newStack(app constructs.Construct, env *environment, name, about string) aw
 func (s *vendorStack) describe() fleet {
 	f := fleet{
 		Vendor: s.v.name, Table: *s.table.TableName(), Bucket: *s.bucket.BucketName(),
-		Queues: map[string]fleetQueue{}, Secrets: map[string]string{}, KeepDays: s.v.KeepDays,
+		Queues: map[string]fleetQueue{}, Secrets: map[string]string{}, Session: s.v.session(s.env.Prefix), KeepDays: s.v.KeepDays,
 	}
 	for t, q := range s.queues {
 		f.Queues[t] = fleetQueue{URL: *q.main.QueueUrl(), Dead: *q.dead.QueueUrl()}

@@ -228,18 +228,5 @@ func TestPrometheus(t *testing.T) {
 			t.Errorf("%v was never put in (%d times)", s, n)
 		}
 	}
-	// No secret is anywhere in the home.
-	err = filepath.WalkDir(home, func(path string, d os.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		b, err := os.ReadFile(path)
-		if err == nil && strings.Contains(string(b), promPass) {
-			t.Errorf("%s holds the password", path)
-		}
-		return err
-	})
-	if err != nil {
-		t.Error(err)
-	}
+	noSecretIn(t, home, promPass)
 }

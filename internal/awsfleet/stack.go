@@ -16,6 +16,7 @@ type Stack struct {
 	Bucket   string            `json:"bucket"`
 	Queues   map[string]Queues `json:"queues"`            // by tier
 	Secrets  map[string]string `json:"secrets,omitempty"` // by name: ssm:NAME or secretsmanager:NAME
+	Session  string            `json:"session,omitempty"` // the parameter that keeps what a login yields; empty: none is needed
 	KeepDays int               `json:"keep_days"`         // how long rows of a run are kept
 }
 

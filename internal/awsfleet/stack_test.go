@@ -1,13 +1,17 @@
 package awsfleet_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/sluicehq/sluice/internal/awsfleet"
 	"github.com/sluicehq/sluice/internal/awsfleet/awstest"
@@ -115,5 +119,57 @@ func TestSecrets(t *testing.T) {
 	}
 	if _, err := secrets.Secret("w", "token"); err == nil {
 		t.Error("another vendor's secret")
+	}
+}
+
+// A fleet's processes log in one at a time, see what the one before has kept, and
+// go on when one has died in the middle.
+func TestSessionIsTheFleets(t *testing.T) {
+	t.Parallel()
+	s := awstest.StandIn(t)
+	stack, ctx := s.Make(t, vendor), t.Context()
+	stack.Session = "/sluice/" + stack.Table + "/session"
+	var logins, inside atomic.Int64
+	var wg sync.WaitGroup
+	for range 6 {
+		secrets := s.Open(t, "AKIATEST").Use(stack).Secrets()
+		wg.Go(func() {
+			err := secrets.Session(ctx, vendor, func(_ context.Context, kept []byte) ([]byte, error) {
+				if inside.Add(1) > 1 {
+					t.Error("two log in at once")
+				}
+				defer inside.Add(-1)
+				if string(kept) == "token" {
+					return nil, nil
+				}
+				logins.Add(1)
+				time.Sleep(20 * time.Millisecond)
+				return []byte("token"), nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if logins.Load() != 1 {
+		t.Errorf("%d logins", logins.Load())
+	}
+	secrets := s.Open(t, "AKIATEST").Use(stack).Secrets()
+	refused := errors.New("refused")
+	if err := secrets.Session(ctx, vendor, func(context.Context, []byte) ([]byte, error) { return []byte("x"), refused }); !errors.Is(err, refused) {
+		t.Errorf("a login that was refused: %v", err)
+	}
+	if err := secrets.Session(ctx, vendor, func(_ context.Context, kept []byte) ([]byte, error) {
+		if string(kept) != "token" {
+			t.Errorf("%q is kept", kept)
+		}
+		return nil, nil
+	}); err != nil {
+		t.Error(err)
+	}
+	stack.Session = ""
+	if err := s.Open(t, "AKIATEST").Use(stack).Secrets().Session(ctx, vendor, nil); err == nil || !strings.Contains(err.Error(), "deploy it") {
+		t.Errorf("a stack without: %v", err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/sluicehq/sluice/internal/run"
+	"github.com/sluicehq/sluice/internal/vendorapi"
 )
 
 func noTier(vendor, tier string, tiers []string) error {
@@ -30,10 +31,11 @@ func (a *app) completeSpecTier(cmd *cobra.Command, args []string, word string) (
 	if len(args) > 1 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	return tiersOf(args[0]), cobra.ShellCompDirectiveNoFileComp
+	return tiersOf(args[0], anyTier), cobra.ShellCompDirectiveNoFileComp
 }
 
-func tiersOf(name string) (tiers []string) {
+// tiersOf are tiers of a spec, if there is one of that name.
+func tiersOf(name string, wanted func(vendorapi.Tier) bool) (tiers []string) {
 	spec, err := loadSpec(name)
 	if err != nil {
 		return nil
@@ -43,10 +45,17 @@ func tiersOf(name string) (tiers []string) {
 		return nil
 	}
 	for _, t := range plan.Tiers {
-		tiers = append(tiers, t.Name)
+		if wanted(t) {
+			tiers = append(tiers, t.Name)
+		}
 	}
 	return tiers
 }
+
+func anyTier(vendorapi.Tier) bool { return true }
+
+// claimed tells whether a tier's nodes are claimed.
+func claimed(t vendorapi.Tier) bool { return t.Unique }
 
 // completeSpecLimit completes a spec, then one of its limits.
 func (a *app) completeSpecLimit(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
@@ -93,7 +102,7 @@ func (a *app) completeRunTier(cmd *cobra.Command, args []string, word string) ([
 func (a *app) runsHere() (runs []run.Run) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	_ = a.everywhere(ctx, func(h place) error { // no home, nothing to offer
+	_ = a.lookAround(ctx, nil, func(h place) error { // no home, nothing to offer
 		more, err := h.Runs().List(ctx, "")
 		runs = append(runs, more...)
 		return err

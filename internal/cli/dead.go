@@ -75,7 +75,7 @@ func checkTier(runs []run.Run, vendor string, args []string) error {
 	if len(args) < 2 {
 		return nil
 	}
-	tiers := tiersOf(args[0])
+	tiers := tiersOf(args[0], anyTier)
 	for _, r := range runs {
 		for _, t := range r.Tiers {
 			if !slices.Contains(tiers, t) {

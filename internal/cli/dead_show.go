@@ -79,14 +79,16 @@ func showTask(ctx context.Context, h place, vendor string, runs []run.Run, name 
 			}
 		}
 	}
-	// A name that cannot be taken apart, or an ID without one: among those that ended.
+	// A name that cannot be taken apart, or an ID without one: among all there are.
 	for _, r := range runs {
-		t, found, err := endedTask(ctx, h, r.ID, name)
+		t, found, err := searched(ctx, h, r.ID, name)
 		if err != nil {
 			return shownTask{}, err
 		}
-		if found {
-			shown, _, err := taskOf(ctx, h, vendor, t)
+		if !found {
+			continue
+		}
+		if shown, found, err := taskOf(ctx, h, vendor, t); err != nil || found {
 			return shown, err
 		}
 	}
@@ -106,16 +108,21 @@ func tasksNamed(r run.Run, name string) (out []fanout.Task) {
 	return []fanout.Task{{ID: fanout.TaskID(r.ID, tier, path), Run: r.ID, Tier: tier, Life: 1, Node: fanout.Node{Path: path}}}
 }
 
-// endedTask finds a task that is dead or discarded by its ID or name.
-func endedTask(ctx context.Context, h place, id, name string) (t fanout.Task, found bool, err error) {
+// searched finds a task by its ID or name, among those that have ended and those
+// that were opened again.
+func searched(ctx context.Context, h place, id, name string) (t fanout.Task, found bool, err error) {
 	enough := errors.New("enough")
-	err = h.Runs().Ends(ctx, id, func(e fanout.Settlement) error {
-		if (e.Outcome == fanout.Dead || e.Outcome == fanout.Discarded) && (e.Task.ID == name || run.Name(e.Task) == name) {
-			t, found = e.Task, true
+	look := func(is fanout.Task) error {
+		if is.ID == name || run.Name(is) == name {
+			t, found = is, true
 			return enough
 		}
 		return nil
-	})
+	}
+	err = h.Runs().Ends(ctx, id, func(e fanout.Settlement) error { return look(e.Task) })
+	if err == nil {
+		err = h.Runs().Reopened(ctx, id, look)
+	}
 	if err != nil && !errors.Is(err, enough) {
 		return t, false, fmt.Errorf("reading the ledger of run %s: %w", id, err)
 	}

@@ -106,12 +106,20 @@ func TestDeadShow(t *testing.T) {
 	}
 	w.sluice("dead", "show", "sim", "datagroups 1").want(t, 2, "no task").line(t)
 	w.sluice("dead", "show", "sim", "groups (root)").want(t, 2, "no task").line(t) // it is done
+	w.sluice("replay", "sim", "--why", "not yet").want(t, 0, "1 task")
+	if show(task); shown.Name != deadName || shown.Outcome != "" || shown.Life != 2 {
+		t.Errorf("by its ID, while it is open again: %+v", shown)
+	}
+	w.run().want(t, 1, "1 dead task:")
 	w.sluice("replay", "sim", "--why", "perhaps now", "--wait").want(t, 1, "1 task of run "+id, "1 dead task:")
-	w.sluice("dead", "show", "sim", deadName).want(t, 0, "life      2, 2 failed attempts in it, begun by r-", "replayed by", "perhaps now")
+	w.sluice("dead", "show", "sim", deadName).want(t, 0, "life      3, 2 failed attempts in it, begun by r-", "replayed by", "perhaps now")
 	fails.fail("")
 	w.sluice("replay", "sim", "--wait").want(t, 0, "85 done + 0 gone + 0 dead")
-	if show(deadName); shown.Outcome != "done" || shown.Life != 3 || shown.Attempts != 0 {
+	if show(deadName); shown.Outcome != "done" || shown.Life != 4 || shown.Attempts != 0 {
 		t.Errorf("after it was done: %+v", shown)
+	}
+	if show(task); shown.Name != deadName || shown.Outcome != "done" {
+		t.Errorf("by its ID, after it was done: %+v", shown)
 	}
 }
 

@@ -84,13 +84,9 @@ func (a *app) await(ctx context.Context, h place, id string) error {
 			said = time.Now()
 			a.showAwaited(ctx, h, r, time.Since(began))
 		}
-		t := time.NewTimer(followEvery)
-		select {
-		case <-ctx.Done():
-			t.Stop()
+		if !a.rest(followEvery) {
 			a.say("stopped waiting; the fleet goes on. Look with: sluice status %s%s", r.Vendor, a.homeFlag())
 			return &exit{code: exitStopped}
-		case <-t.C:
 		}
 	}
 }

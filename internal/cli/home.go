@@ -15,6 +15,7 @@ import (
 
 	"github.com/sluicehq/sluice/internal/fanout"
 	"github.com/sluicehq/sluice/internal/fleet"
+	"github.com/sluicehq/sluice/internal/governor"
 	"github.com/sluicehq/sluice/internal/localfleet"
 	"github.com/sluicehq/sluice/internal/run"
 	"github.com/sluicehq/sluice/internal/vendorapi"
@@ -26,7 +27,8 @@ type place interface {
 	fleet.Backend
 	Name() string          // as people call it
 	Data(r run.Run) string // where a run's results are
-	Secret(vendor, name string) (string, error)
+	vendorapi.Secrets
+	vendorapi.Sessions
 	SecretPlace(vendor string, names []string) string // where secrets are put, in words
 	Options() fleet.Options                           // what is different about a fleet there
 	Close() error
@@ -67,6 +69,10 @@ func (h home) Data(r run.Run) string {
 
 func (h home) Secret(vendor, name string) (string, error) {
 	return vendorapi.HomeSecrets{Home: h.secrets}.Secret(vendor, name)
+}
+
+func (h home) Session(ctx context.Context, vendor string, f func(context.Context, []byte) ([]byte, error)) error {
+	return vendorapi.HomeSecrets{Home: h.secrets}.Session(ctx, vendor, f)
 }
 
 func (h home) SecretPlace(vendor string, names []string) string {
@@ -117,6 +123,12 @@ func (a *app) newFleet(plan *vendorapi.Plan, h place) (*fleet.Fleet, error) {
 	opt := h.Options()
 	opt.Engine.Wait, opt.Transport, opt.Log = true, a.Transport, a.log
 	return fleet.New(plan, h, opt)
+}
+
+// governorOf is what the governor says of a vendor, with the audit log.
+func governorOf(ctx context.Context, h place, f *fleet.Fleet) (governor.Report, error) {
+	limits, _ := f.Limits()
+	return governor.Status(ctx, h.Governor(), f.Plan.Name, limits, h.Options().Spread)
 }
 
 // runsOf does what can be done to a vendor's runs without its spec.
@@ -229,6 +241,11 @@ func (s secrets) Secret(vendor, name string) (string, error) {
 		return v, nil
 	}
 	return s.h.Secret(vendor, name)
+}
+
+// Session implements vendorapi.Sessions.
+func (s secrets) Session(ctx context.Context, vendor string, f func(context.Context, []byte) ([]byte, error)) error {
+	return s.h.Session(ctx, vendor, f)
 }
 
 // secretPlaces says where a vendor's secrets are taken from.

@@ -26,22 +26,32 @@ type limitStatus struct {
 	Rate     float64            `json:"calls_per_second,omitempty"` // that can be used now
 	Share    float64            `json:"share"`                      // of the rate that can be used, 0 to 1
 	Binds    bool               `json:"binds"`
+	Quota    *quotaStatus       `json:"quota,omitempty"`        // where it counts by the day or the hour
+	Of       string             `json:"of,omitempty"`           // whose calls count, and how much; empty: all, once
 	Used     map[string]float64 `json:"used,omitempty"`         // share of it, by span
 	Lost     map[string]float64 `json:"lost_seconds,omitempty"` // that workers waited for it, by span
 }
 
+// quotaStatus is where a limit stands that counts by the day or the hour.
+type quotaStatus struct {
+	Used  int64     `json:"used"`
+	Left  int64     `json:"left"`
+	Reset time.Time `json:"reset"`
+	Text  string    `json:"text"`
+}
+
 // limitsDoc is all there is to say about a vendor's limits.
 type limitsDoc struct {
-	Vendor  string            `json:"vendor"`
-	State   string            `json:"state"`
-	Limits  []limitStatus     `json:"limits"`
-	Budget  string            `json:"budget,omitempty"`
-	Calls   map[string]int    `json:"calls"` // by span
-	Lost    map[string]string `json:"where_time_went,omitempty"`
-	Said    map[string]string `json:"vendor_said,omitempty"`
-	SaidAt  time.Time         `json:"vendor_said_at,omitzero"`
-	Workers int               `json:"processes"`
-	Changes []governor.Entry  `json:"changes"`
+	Vendor  string                        `json:"vendor"`
+	State   string                        `json:"state"`
+	Limits  []limitStatus                 `json:"limits"`
+	Budget  string                        `json:"budget,omitempty"`
+	Calls   map[string]int                `json:"calls"`                  // by span
+	Went    map[string]map[string]float64 `json:"went_seconds,omitempty"` // by span: where the workers' time went
+	Said    map[string]string             `json:"vendor_said,omitempty"`
+	SaidAt  time.Time                     `json:"vendor_said_at,omitzero"`
+	Workers int                           `json:"processes"`
+	Changes []governor.Entry              `json:"changes"`
 }
 
 // spans are the times over which use is told.
@@ -104,12 +114,12 @@ func (a *app) limitsDoc(ctx context.Context, h place, plan *vendorapi.Plan) (lim
 	if err != nil {
 		return limitsDoc{}, err
 	}
-	rep, err := f.GovernorStatus(ctx)
+	rep, err := governorOf(ctx, h, f)
 	if err != nil {
 		return limitsDoc{}, err
 	}
 	doc := limitsDoc{
-		Vendor: plan.Name, State: holdText(rep), Limits: limitsOf(rep), Calls: map[string]int{}, Lost: map[string]string{},
+		Vendor: plan.Name, State: holdText(rep), Limits: limitsOf(rep), Calls: map[string]int{}, Went: map[string]map[string]float64{},
 		Workers: len(rep.Members), Changes: rep.Log,
 	}
 	if rep.Budget != nil {
@@ -140,7 +150,10 @@ func (a *app) limitsDoc(ctx context.Context, h place, plan *vendorapi.Plan) (lim
 func (d *limitsDoc) used(span string, u fleet.Use) {
 	d.Calls[span] = u.Calls
 	if len(u.Lost) > 0 {
-		d.Lost[span] = partsOf(u.Lost)
+		d.Went[span] = map[string]float64{}
+		for what, t := range u.Lost {
+			d.Went[span][what] = t.Seconds()
+		}
 	}
 	for i := range d.Limits {
 		l := &d.Limits[i]
@@ -154,23 +167,6 @@ func (d *limitsDoc) used(span string, u fleet.Use) {
 			l.Lost[span] = lost.Seconds()
 		}
 	}
-}
-
-// partsOf are times as parts of their sum, the largest first.
-func partsOf(lost map[string]time.Duration) string {
-	of, sum := map[string]float64{}, time.Duration(0)
-	for what, d := range lost {
-		of[what] = d.Seconds()
-		sum += d
-	}
-	names := slices.SortedFunc(maps.Keys(of), func(x, y string) int { return int(1e3 * (of[y] - of[x])) })
-	var parts []string
-	for _, what := range names {
-		if share := 100 * of[what] / max(sum.Seconds(), 1e-9); share >= 0.5 {
-			parts = append(parts, fmt.Sprintf("%.0f %% %s", share, what))
-		}
-	}
-	return strings.Join(parts, ", ")
 }
 
 func budgetText(b *governor.Budget) string {
@@ -193,6 +189,16 @@ func limitsOf(rep governor.Report) (out []limitStatus) {
 				}
 			}
 		}
+		s.Of = scopeText(l.Spec.Of)
+		if q := l.Quota; q != nil {
+			s.Quota = &quotaStatus{q.Used, q.Left, q.Reset.UTC(), fmt.Sprintf("%s used, %s left until %s", number(int(q.Used)), number(int(q.Left)), l.Spec.ResetText(q.Reset))}
+			if q.Values > 0 {
+				s.Quota.Text += fmt.Sprintf(", of the one with the most of %s", plural(q.Values, "value"))
+			}
+		}
+		if l.Told != "" {
+			s.Headers = l.Told
+		}
 		if l.Lowered.Count > 0 {
 			s.Headers = fmt.Sprintf("%d per %s until %s", l.Lowered.Count, per(l.Lowered.Per), instantText(l.Lowered.Until))
 		}
@@ -208,6 +214,8 @@ func limitText(l governor.Limit) string {
 	case governor.Unpaced:
 	case governor.Spacing:
 		parts = append(parts, fmt.Sprintf("%v apart", l.Per/time.Duration(max(l.Count, 1))))
+	case governor.Calendar:
+		parts = append(parts, fmt.Sprintf("%s per calendar %s", number(l.Count), per(l.Per)))
 	default:
 		parts = append(parts, fmt.Sprintf("%s %s per %s", l.Kind, number(l.Count), per(l.Per)))
 	}
@@ -228,8 +236,37 @@ func per(d time.Duration) string {
 		return "minute"
 	case time.Hour:
 		return "hour"
+	case governor.Day:
+		return "day"
 	}
 	return d.String()
+}
+
+// scopeText says whose calls count in a limit, and how much.
+func scopeText(of *governor.Scope) string {
+	if of == nil {
+		return ""
+	}
+	var parts []string
+	if of.Tiers != nil {
+		names := slices.Clone(of.Tiers)
+		for i, n := range names {
+			if n == "" {
+				names[i] = "logins"
+			}
+		}
+		parts = append(parts, "calls of "+list(names))
+	}
+	if of.Each != "" {
+		parts = append(parts, "for each of "+of.Each)
+	}
+	for _, tier := range slices.Sorted(maps.Keys(of.Weight)) {
+		parts = append(parts, fmt.Sprintf("%s counts %d", tier, of.Weight[tier]))
+	}
+	if of.AtMost > 1 {
+		parts = append(parts, fmt.Sprintf("a call counts what its answer says, up to %d", of.AtMost))
+	}
+	return strings.Join(parts, ", ")
 }
 
 // limitTable shows what holds now; columns that say nothing are left out.
@@ -276,6 +313,14 @@ func orNone(s string) string {
 func (a *app) printLimits(doc limitsDoc, all bool) {
 	a.print("Vendor %s: %s", doc.Vendor, doc.State)
 	limitTable(doc.Limits).write(a.Stdout, "  ")
+	for _, l := range doc.Limits {
+		if l.Quota != nil {
+			a.print("\nLimit %s: %s", l.Limit, l.Quota.Text)
+		}
+		if l.Of != "" {
+			a.print("\nLimit %s: %s", l.Limit, l.Of)
+		}
+	}
 	if doc.Budget != "" {
 		a.print("\nBudget: %s", doc.Budget)
 	}
@@ -294,7 +339,7 @@ func (a *app) printLimits(doc limitsDoc, all bool) {
 			}
 			row = append(row, share)
 		}
-		t.add(append(row, doc.Lost[s.name])...)
+		t.add(append(row, parts(doc.Went[s.name], func(what string, _, share float64) string { return fmt.Sprintf("%.0f %% %s", 100*share, what) }))...)
 	}
 	t.write(a.Stdout, "  ")
 	if len(doc.Said) > 0 {

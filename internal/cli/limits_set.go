@@ -67,7 +67,7 @@ func (a *app) limitsSetCommand() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&s.rate, "rate", "", "calls per time, as `N/UNIT`: 5/s, 300/m, 1000/h, 10/5s")
+	f.StringVar(&s.rate, "rate", "", "calls per time, as `N/UNIT`: 5/s, 300/m, 1000/h, 10/5s, 1000/day")
 	f.IntVar(&s.change.Burst, "burst", 0, "calls at once, for a bucket")
 	f.IntVar(&s.change.InFlight, "in-flight", 0, "calls under way at once")
 	f.DurationVar(&s.change.For, "for", 0, "how long it holds, as 2h or 30m (default: until it is taken back)")
@@ -87,6 +87,9 @@ func (a *app) setLimit(ctx context.Context, h place, plan *vendorapi.Plan, s set
 	spec, err := limitNamed(f, s.change.Limit)
 	if err != nil {
 		return err
+	}
+	if c := s.change; spec.Kind == governor.Calendar && c.Count > 0 && c.Per != spec.Per {
+		return fmt.Errorf("limit %s counts by the %s: say --rate N/%s", c.Limit, per(spec.Per), per(spec.Per))
 	}
 	if s.over {
 		spec = governor.Limit{}
@@ -159,7 +162,7 @@ func (a *app) tryLimit(ctx context.Context, h place, f *fleet.Fleet, s setting, 
 	}
 	doc := tryDoc{Vendor: f.Plan.Name, Run: before.Run, Limits: limitsOf(rep)}
 	if known := before.Complete(); known == nil {
-		doc.Before, doc.After = partOf(before), partOf(before.With(rep.Interval, rep.InFlight, 0))
+		doc.Before, doc.After = partOf(before), partOf(before.Under(rep))
 	} else if !s.json {
 		a.say("%v: its finish cannot be told", known)
 	}
@@ -212,6 +215,12 @@ func forecastNow(ctx context.Context, f *fleet.Fleet) (*fleet.Forecast, error) {
 func parseRate(s string) (count int, each time.Duration, err error) {
 	n, unit, ok := strings.Cut(s, "/")
 	count, convErr := strconv.Atoi(n)
+	switch unit {
+	case "day":
+		unit = "24h"
+	case "hour":
+		unit = "1h"
+	}
 	if unit != "" && (unit[0] < '0' || unit[0] > '9') {
 		unit = "1" + unit
 	}

@@ -37,11 +37,14 @@ var _ place = blank{}
 func (b blank) Name() string                        { return b.dir }
 func (blank) Data(run.Run) string                   { return "" }
 func (blank) Secret(string, string) (string, error) { return "", nil }
-func (blank) SecretPlace(string, []string) string   { return "" }
-func (blank) Options() fleet.Options                { return fleet.Options{} }
-func (blank) Close() error                          { return nil }
-func (blank) Runs() run.Store                       { return noRuns{} }
-func (blank) Governor() governor.Store              { return noItem{} }
+func (blank) Session(context.Context, string, func(context.Context, []byte) ([]byte, error)) error {
+	return nil
+}
+func (blank) SecretPlace(string, []string) string { return "" }
+func (blank) Options() fleet.Options              { return fleet.Options{} }
+func (blank) Close() error                        { return nil }
+func (blank) Runs() run.Store                     { return noRuns{} }
+func (blank) Governor() governor.Store            { return noItem{} }
 
 type noRuns struct{ run.Store }
 

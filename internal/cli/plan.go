@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,7 +27,8 @@ type planDoc struct {
 	Last     string             `json:"last,omitempty"` // the run whose tree it takes
 	Calls    int                `json:"calls"`
 	Seconds  float64            `json:"seconds"`
-	Finish   time.Time          `json:"finish"` // if it began now
+	Finish   time.Time          `json:"finish"`           // if it began now
+	Pauses   []pause            `json:"pauses,omitempty"` // for limits that count by the day or the hour
 	Tiers    []planTier         `json:"tiers"`
 	Bound    map[string]float64 `json:"bound_seconds"` // where the time goes
 	What     []planWhat         `json:"what_if"`
@@ -42,7 +44,7 @@ type planDoc struct {
 type planTier struct {
 	Tier      string  `json:"tier"`
 	Tasks     int     `json:"tasks"`
-	Source    string  `json:"tasks_from"` // run (exact), last run, given
+	Source    string  `json:"tasks_from"` // run (exact), last run, so far (of this one), given
 	Calls     int     `json:"calls"`      // still to be made
 	LatencyMS float64 `json:"latency_ms"`
 	From      float64 `json:"from"`
@@ -186,7 +188,7 @@ func (a *app) plan(ctx context.Context, f *fleet.Fleet, assume fleet.Assume, asJ
 func planOf(vendor string, p *fleet.Forecast) planDoc {
 	rateBy, flightBy := fleet.Binding(p.Limits)
 	doc := planDoc{
-		Vendor: vendor, Run: p.Run, Last: p.Last, Calls: int(p.Calls + 0.5), Seconds: p.Duration.Seconds(), Finish: p.At.Add(p.Duration).UTC().Truncate(time.Second),
+		Vendor: vendor, Run: p.Run, Last: p.Last, Calls: int(p.Calls + 0.5), Seconds: p.Duration.Seconds(), Finish: p.At.Add(p.Duration).UTC().Truncate(time.Second), Pauses: pausesOf(p),
 		Bound: map[string]float64{}, limit: map[string]string{
 			forecast.Rate: "limit " + rateBy, forecast.InFlight: "in flight " + flightBy,
 			forecast.Own: "our workers", forecast.Vendor: "the vendor's time", forecast.Us: "batches and wake-ups", "": "-",
@@ -263,6 +265,12 @@ func (a *app) printPlan(doc planDoc, p *fleet.Forecast) {
 		t.add(s.Tier, s.Tasks, s.Source, s.Calls, fmt.Sprintf("%.0f ms", s.LatencyMS), "+"+span(seconds(s.From)), "+"+span(seconds(s.To)), s.Binds)
 	}
 	t.write(a.Stdout, "  ")
+	if len(doc.Pauses) > 0 {
+		a.print("\nIt does not fit into what is left of its limits:")
+		for _, line := range pauseLines(doc.Pauses) {
+			a.print("  %s", line)
+		}
+	}
 	a.print("\nWhere the time goes: %s", shares(doc.Bound))
 	if m.Every > 0 {
 		a.print("Calls at %s, by %s.", rate(1/m.Every.Seconds()), doc.limit[forecast.Rate])
@@ -301,23 +309,28 @@ func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Se
 
 func dollars(usd float64) string { return fmt.Sprintf("$%.3f", usd) }
 
-// shares are times as parts of their sum, the largest first.
+// shares are seconds, and what part of their sum they are, the largest first.
 func shares(of map[string]float64) string {
-	sum := 0.0
+	text := parts(of, func(what string, s, share float64) string {
+		return fmt.Sprintf("%s %s (%.0f %%)", span(seconds(s)), what, 100*share)
+	})
+	return cmp.Or(text, "nowhere")
+}
+
+// parts are seconds, the largest first, without what is next to nothing of their
+// sum.
+func parts(of map[string]float64, text func(what string, seconds, share float64) string) string {
+	sum := 1e-9
 	for _, s := range of {
 		sum += s
 	}
-	names := slices.SortedFunc(maps.Keys(of), func(x, y string) int { return int(1e6 * (of[y] - of[x]) / max(sum, 1e-9)) })
-	var parts []string
-	for _, what := range names {
-		if share := of[what] / max(sum, 1e-9); share >= 0.005 {
-			parts = append(parts, fmt.Sprintf("%s %s (%.0f %%)", span(seconds(of[what])), what, 100*share))
+	var out []string
+	for _, what := range slices.SortedFunc(maps.Keys(of), func(x, y string) int { return cmp.Or(cmp.Compare(of[y], of[x]), cmp.Compare(x, y)) }) {
+		if share := of[what] / sum; share >= 0.005 {
+			out = append(out, text(what, of[what], share))
 		}
 	}
-	if len(parts) == 0 {
-		return "nowhere"
-	}
-	return strings.Join(parts, ", ")
+	return strings.Join(out, ", ")
 }
 
 // spark is a line of blocks of some width, as high as the values.

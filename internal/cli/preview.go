@@ -91,11 +91,10 @@ func (a *app) preview(h place, plan *vendorapi.Plan, w fanout.Window, flags prev
 	calls := 0
 	err = workers.Client().Preview(a.soft, w, vendorapi.PreviewOptions{
 		NodesPerTier: flags.nodes, MaxCalls: flags.calls, Show: flags.show,
-		Permit: func(ctx context.Context) (func(), error) {
+		Permit: func(ctx context.Context, c fanout.Call) (fanout.Permit, error) {
 			ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 			defer cancel()
-			permit, err := workers.Governor().Take(ctx)
-			return permit.Release, err
+			return workers.Governor().Take(ctx, c)
 		},
 	}, func(s vendorapi.PreviewStep) {
 		calls++
@@ -124,6 +123,9 @@ func (a *app) printStep(s vendorapi.PreviewStep) {
 		if name, _, _ := strings.Cut(h, ":"); !slices.Contains([]string{"Accept", "Accept-Encoding", "User-Agent"}, name) {
 			a.print("  %s", h)
 		}
+	}
+	if s.Sent != "" {
+		a.print("  %s", s.Sent)
 	}
 	if s.Err != nil {
 		a.print("  failed: %s", oneLine(s.Err))

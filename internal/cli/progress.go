@@ -107,7 +107,7 @@ func (w *watch) count(ctx context.Context) {
 // allowed is the calls per second of the tightest limit.
 func allowed(limits []governor.LimitStatus) (perSecond float64) {
 	for _, l := range limits {
-		if l.Now.Count == 0 {
+		if l.Now.Count == 0 || l.Quota != nil || l.Spec.Of != nil {
 			continue
 		}
 		r := float64(l.Now.Count) / l.Now.Per.Seconds()
@@ -159,7 +159,9 @@ func (w *watch) hold() (brief, full string) {
 		}
 		switch look.Hold {
 		case fanout.Free:
-			if look.Why != "" {
+			if brief, _, used := strings.Cut(look.Why, " is used up"); used {
+				return brief, look.Why
+			} else if look.Why != "" {
 				return "places in flight", look.Why
 			}
 		case fanout.Braked:

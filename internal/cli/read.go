@@ -76,6 +76,9 @@ func (a *app) read(ctx context.Context, h place, r run.Run, tier string, flags r
 	var rows, pages, waste int
 	for _, t := range tiers {
 		n, err := runs.ReadBack(ctx, r.ID, t, func(rec *fanout.Record) error {
+			if flags.table != "" && plan != nil && plan.TableOf(rec.Task) != flags.table {
+				return nil // another branch's
+			}
 			pages++
 			n, err := writeRecord(ctx, out, plan, rec)
 			rows += n
@@ -122,11 +125,11 @@ func (f readFlags) plan(vendor string) (*vendorapi.Plan, error) {
 func tiersWithRows(plan *vendorapi.Plan, r run.Run, tier, wanted string) (tiers []string, err error) {
 	var tables []string
 	for _, t := range plan.Tiers {
-		if t.Table == "" {
+		if len(t.Tables) == 0 {
 			continue
 		}
-		tables = append(tables, t.Table)
-		if (tier == "" || t.Name == tier) && (wanted == "" || t.Table == wanted) && slices.Contains(r.Tiers, t.Name) {
+		tables = append(tables, t.Tables...)
+		if (tier == "" || t.Name == tier) && (wanted == "" || slices.Contains(t.Tables, wanted)) && slices.Contains(r.Tiers, t.Name) {
 			tiers = append(tiers, t.Name)
 		}
 	}

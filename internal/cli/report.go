@@ -84,7 +84,7 @@ func (a *app) writeReport(ctx context.Context, h place, r run.Run, flags reportF
 // factsOf asks for what is known of a run besides what its fleet did over time.
 func (a *app) factsOf(ctx context.Context, h place, r run.Run) (report.Facts, error) {
 	f := report.Facts{
-		Run: r, Window: windowText(r.Window), Made: time.Now(), OnAWS: a.on == onAWS, Unique: uniqueTiers(r.Vendor),
+		Run: r, Window: windowText(r.Window), Made: time.Now(), OnAWS: a.on == onAWS, Unique: tiersOf(r.Vendor, claimed),
 		Again: "sluice repair " + r.ID + a.homeFlag(),
 	}
 	var err error
@@ -118,29 +118,11 @@ func neighbours(ctx context.Context, h place, r run.Run) (last *run.Run, until t
 			if b.Window.From.Equal(r.Window.From) && b.Window.To.Equal(r.Window.To) {
 				until = b.Opened
 			}
-		case last == nil && b.State == run.Closed && b.Verdict != nil && b.Verdict.Known > len(b.Seeds):
+		case last == nil && b.Whole():
 			last = &b
 		}
 	}
 	return last, until, nil
-}
-
-// uniqueTiers are those whose nodes are claimed, if there is a spec that says so.
-func uniqueTiers(vendor string) (tiers []string) {
-	spec, err := loadSpec(vendor)
-	if err != nil {
-		return nil
-	}
-	plan, err := looked(spec)
-	if err != nil {
-		return nil
-	}
-	for _, t := range plan.Tiers {
-		if t.Unique {
-			tiers = append(tiers, t.Name)
-		}
-	}
-	return tiers
 }
 
 // replaceFile writes a file beside the one of that name, and puts it in its

@@ -189,6 +189,7 @@ func (j *job) work(workers *fleet.Workers, r run.Run) error {
 		return errors.Join(err, workers.Close())
 	}
 	j.say("run %s: %s of vendor %s", r.ID, windowText(inZone(r.Window, j.fleet.Plan.Zone)), j.fleet.Plan.Name)
+	j.sayPauses(r)
 	watch := j.newWatch(j.fleet, workers, r.Tiers, func(context.Context) string { return r.ID })
 	v, err := j.atWork(watch, j.flags.noProgress, func() (run.Verdict, error) { return workers.Run(j.soft, j.hard, r.ID) })
 	closing := workers.Close()

@@ -69,24 +69,37 @@ func vendorNamed(word string) string {
 	return word
 }
 
-// everywhere does something in the home, or in every stack of the account.
-func (a *app) everywhere(ctx context.Context, do func(place) error) error {
-	if a.on != onAWS {
-		return with(a.existingHome, ctx, do)
+// places are those to be opened to look at the named vendor, or at all: the home,
+// or every stack of the account.
+func (a *app) places(ctx context.Context, args []string) (opens []func(context.Context) (place, error), err error) {
+	if len(args) > 0 || a.on != onAWS {
+		return append(opens, a.existing(args...)), nil
 	}
 	cloud, err := awsfleet.Open(ctx, awsfleet.Options{Prefix: a.Getenv("SLUICE_PREFIX"), Log: a.log})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	vendors, err := cloud.Vendors(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(vendors) == 0 {
-		return fmt.Errorf("there is no stack in region %s (deploy one with make deploy VENDOR=..., or name the right region/profile)", cloud.Region())
+		return nil, fmt.Errorf("there is no stack in region %s (deploy one with make deploy VENDOR=..., or name the right region/profile)", cloud.Region())
 	}
 	for _, v := range vendors {
-		if err := with(a.existing(v), ctx, do); err != nil {
+		opens = append(opens, a.existing(v))
+	}
+	return opens, nil
+}
+
+// lookAround looks at the place of the named vendor, or at all there are.
+func (a *app) lookAround(ctx context.Context, args []string, look func(place) error) error {
+	opens, err := a.places(ctx, args)
+	if err != nil {
+		return err
+	}
+	for _, open := range opens {
+		if err := with(open, ctx, look); err != nil {
 			return err
 		}
 	}
@@ -100,6 +113,10 @@ func (s *stack) Data(r run.Run) string {
 }
 
 func (s *stack) Secret(vendor, name string) (string, error) { return s.Secrets().Secret(vendor, name) }
+
+func (s *stack) Session(ctx context.Context, vendor string, f func(context.Context, []byte) ([]byte, error)) error {
+	return s.Secrets().Session(ctx, vendor, f)
+}
 
 func (s *stack) SecretPlace(_ string, names []string) string {
 	var places []string

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"time"
 
@@ -35,8 +36,9 @@ type vendorStatus struct {
 	Throttled int           `json:"throttled_minute,omitempty"` // calls refused in the last minute
 	Runs      []runStatus   `json:"runs"`
 
-	hidden  int  // older runs that are not shown
-	stopped bool // until an operator resumes it
+	hidden  int              // runs that are not shown
+	stopped bool             // until an operator resumes it
+	log     []governor.Entry // what was changed
 }
 
 type runStatus struct {
@@ -64,6 +66,7 @@ type leftStatus struct {
 	Calls     int       `json:"calls"`
 	Estimated []string  `json:"estimated,omitempty"` // tiers whose size is taken from the last run, or from this one so far
 	Unknown   []string  `json:"unknown,omitempty"`   // tiers whose size nobody can tell: they are not in it
+	Pauses    []pause   `json:"pauses,omitempty"`    // for limits that count by the day or the hour
 }
 
 type tierStatus struct {
@@ -99,9 +102,9 @@ func (a *app) statusCommand() *cobra.Command {
 		Example: "  sluice status\n  sluice status sim --watch\n  sluice status sim --all --json",
 		Args:    args(0, 1, "at most one vendor"), ValidArgsFunction: a.completeSpec,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			show := maxRuns
+			choose := lastRuns
 			if all {
-				show = 0
+				choose = slices.Clone
 			}
 			if watch {
 				if asJSON {
@@ -110,8 +113,8 @@ func (a *app) statusCommand() *cobra.Command {
 				return a.watchStatus(args)
 			}
 			found := []vendorStatus{}
-			err := a.lookAround(args, func(h place) error {
-				some, err := a.status(cmd.Context(), h, args, show)
+			err := a.lookAround(a.soft, args, func(h place) error {
+				some, err := a.viewer(h).status(cmd.Context(), args, choose)
 				found = append(found, some...)
 				return err
 			})
@@ -131,14 +134,6 @@ func (a *app) statusCommand() *cobra.Command {
 	return cmd
 }
 
-// lookAround looks at the place of the named vendor, or at all there are.
-func (a *app) lookAround(args []string, look func(place) error) error {
-	if len(args) > 0 {
-		return with(a.existing(args...), a.soft, look)
-	}
-	return a.everywhere(a.soft, look)
-}
-
 func writeJSON(w io.Writer, v any) error {
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
@@ -146,91 +141,121 @@ func writeJSON(w io.Writer, v any) error {
 	return enc.Encode(v)
 }
 
-func (a *app) status(ctx context.Context, h place, args []string, show int) ([]vendorStatus, error) {
+// A viewer looks at a place, perhaps again and again.
+type viewer struct {
+	app    *app
+	place  place
+	fleets map[string]*fleet.Fleet // by vendor: they remember what does not change
+}
+
+func (a *app) viewer(h place) *viewer { return &viewer{a, h, map[string]*fleet.Fleet{}} }
+
+// lastRuns are the newest of a vendor's runs.
+func lastRuns(runs []run.Run) []run.Run { return runs[:min(len(runs), maxRuns)] }
+
+// status looks. choose tells which of a vendor's runs, newest first, are shown.
+func (v *viewer) status(ctx context.Context, args []string, choose func([]run.Run) []run.Run) ([]vendorStatus, error) {
 	vendor := ""
 	var named *vendorapi.Spec // perhaps not the one that its vendor's name leads to
 	if len(args) > 0 {
-		name, spec, err := vendorOf(ctx, h, args[0])
+		name, spec, err := vendorOf(ctx, v.place, args[0])
 		if err != nil {
 			return nil, err
 		}
 		vendor, named = name, spec
 	}
-	runs, err := h.Runs().List(ctx, vendor)
+	all, err := v.place.Runs().List(ctx, vendor)
 	if err != nil {
 		return nil, err
 	}
-	names := []string{}
-	for _, r := range runs {
-		names = append(names, r.Vendor)
-	}
+	runs := map[string][]run.Run{}
 	if vendor != "" {
-		names = append(names, vendor)
+		runs[vendor] = nil
 	}
-	slices.Sort(names)
+	for _, r := range all {
+		runs[r.Vendor] = append(runs[r.Vendor], r)
+	}
 	out := []vendorStatus{}
-	for _, name := range slices.Compact(names) {
-		v, f, err := statusOf(ctx, h, name, named)
+	for _, name := range slices.Sorted(maps.Keys(runs)) {
+		s, err := v.vendor(ctx, name, named, choose(runs[name]))
 		if err != nil {
 			return nil, err
 		}
-		for _, r := range runs {
-			if r.Vendor != name {
-				continue
-			}
-			if show > 0 && len(v.Runs) == show {
-				v.hidden++
-				continue
-			}
-			s, err := statusOfRun(ctx, h, f, r)
-			if err != nil {
-				return nil, err
-			}
-			s.held = a.heldText(v, r)
-			v.Runs = append(v.Runs, s)
-		}
-		if f != nil && slices.ContainsFunc(v.Runs, func(r runStatus) bool { return r.State == run.Open }) {
-			if err := v.pace(ctx, f); err != nil {
-				return nil, err
-			}
-		}
-		out = append(out, v)
+		s.hidden = len(runs[name]) - len(s.Runs)
+		out = append(out, s)
 	}
 	return out, nil
 }
 
-// statusOf asks the governor. A vendor without a spec here has no limits to
-// show, and nothing can be reckoned: there is no fleet.
-func statusOf(ctx context.Context, h place, name string, spec *vendorapi.Spec) (vendorStatus, *fleet.Fleet, error) {
-	v := vendorStatus{Vendor: name, State: "free", Runs: []runStatus{}}
-	var plan *vendorapi.Plan
+// vendor looks at a vendor and some of its runs.
+func (v *viewer) vendor(ctx context.Context, name string, named *vendorapi.Spec, runs []run.Run) (vendorStatus, error) {
+	s, f, err := v.governed(ctx, name, named)
+	if err != nil {
+		return s, err
+	}
+	open := false
+	for _, r := range runs {
+		shown, err := statusOfRun(ctx, v.place, f, r, s.log)
+		if err != nil {
+			return s, err
+		}
+		shown.held = v.app.heldText(s, r)
+		s.Runs = append(s.Runs, shown)
+		open = open || r.State == run.Open
+	}
+	if f != nil && open {
+		err = s.pace(ctx, f)
+	}
+	return s, err
+}
+
+// governed asks the governor. A vendor without a spec here has no limits to show,
+// and nothing can be reckoned: there is no fleet.
+func (v *viewer) governed(ctx context.Context, name string, spec *vendorapi.Spec) (vendorStatus, *fleet.Fleet, error) {
+	s := vendorStatus{Vendor: name, State: "free", Runs: []runStatus{}}
+	f, err := v.fleetOf(name, spec)
+	if err != nil {
+		return s, nil, err
+	}
+	if f == nil {
+		it, err := v.place.Governor().Load(ctx, name)
+		rep := governor.Report{Brake: it.Brake, Breaker: it.Breaker, Stop: governor.Stopped(it, time.Now())}
+		s.State, s.stopped = holdText(rep), rep.Stop.Kind != ""
+		return s, nil, err
+	}
+	rep, err := governorOf(ctx, v.place, f)
+	if err != nil {
+		return s, nil, err
+	}
+	s.State, s.Limits, s.Processes, s.stopped, s.log = holdText(rep), limitsOf(rep), len(rep.Members), rep.Stop.Kind != "", rep.Log
+	if rep.Budget != nil {
+		s.Budget = budgetText(rep.Budget)
+	}
+	if rep.Interval > 0 {
+		s.Allowed = 1 / rep.Interval.Seconds()
+	}
+	return s, f, nil
+}
+
+// fleetOf is a vendor's fleet; nil: there is no spec for it here.
+func (v *viewer) fleetOf(name string, spec *vendorapi.Spec) (f *fleet.Fleet, err error) {
+	if f := v.fleets[name]; f != nil {
+		return f, nil
+	}
 	if spec == nil {
 		spec, _ = loadSpec(name) // it may have none here
 	}
-	if spec != nil {
-		plan, _ = looked(spec)
+	if spec == nil {
+		return nil, nil
 	}
-	if plan == nil {
-		it, err := h.Governor().Load(ctx, name)
-		v.State = holdText(governor.Report{Brake: it.Brake, Breaker: it.Breaker, Stop: it.Stop})
-		return v, nil, err
-	}
-	f, err := fleet.New(plan, h, h.Options())
+	plan, err := looked(spec)
 	if err != nil {
-		return v, nil, err
+		return nil, nil // none that can be used
 	}
-	rep, err := f.GovernorStatus(ctx)
-	if err != nil {
-		return v, nil, err
+	if f, err = fleet.New(plan, v.place, v.place.Options()); err == nil {
+		v.fleets[name] = f
 	}
-	v.State, v.Limits, v.Processes, v.stopped = holdText(rep), limitsOf(rep), len(rep.Members), rep.Stop.Kind != ""
-	if rep.Budget != nil {
-		v.Budget = budgetText(rep.Budget)
-	}
-	if rep.Interval > 0 {
-		v.Allowed = 1 / rep.Interval.Seconds()
-	}
-	return v, f, nil
+	return f, err
 }
 
 // pace notes how fast the vendor is being called, and what binds.
@@ -261,39 +286,36 @@ func (v *vendorStatus) pace(ctx context.Context, f *fleet.Fleet) error {
 	return nil
 }
 
-func statusOfRun(ctx context.Context, h place, f *fleet.Fleet, r run.Run) (runStatus, error) {
+func statusOfRun(ctx context.Context, h place, f *fleet.Fleet, r run.Run, log []governor.Entry) (runStatus, error) {
 	s := runStatus{Run: r.ID, From: r.Window.From, To: r.Window.To, State: r.State, Opened: r.Opened, Closed: r.Closed, window: windowText(r.Window)}
 	counts, err := h.Runs().Counts(ctx, r.ID)
 	if err != nil {
 		return s, err
 	}
+	closed := r.State == run.Closed && r.Verdict != nil
 	for i, tier := range r.Tiers {
 		c := counts[tier]
-		t := tierStatus{
-			Tier: tier, Known: c.Known, Expected: c.Known, Exact: true, Done: c.Done, Gone: c.Gone, Dead: c.Dead, Discarded: c.Discarded,
-			InFlight: c.InHand, Waiting: max(0, c.Queued-c.InHand), Missing: max(0, c.Known-c.Settled()-c.Queued), Rows: c.Rows,
+		n := run.TierSum{Known: c.Known, Done: c.Done, Gone: c.Gone, Dead: c.Dead, Discarded: c.Discarded, Missing: max(0, c.Known-c.Settled()-c.Queued), Rows: c.Rows}
+		if closed && i < len(r.Verdict.Tiers) {
+			n = r.Verdict.Tiers[i]
 		}
-		if r.State == run.Closed && r.Verdict != nil && i < len(r.Verdict.Tiers) {
-			v := r.Verdict.Tiers[i]
-			t = tierStatus{
-				Tier: tier, Known: v.Known, Expected: v.Known, Exact: true, Done: v.Done, Gone: v.Gone, Dead: v.Dead, Discarded: v.Discarded,
-				InFlight: c.InHand, Waiting: max(0, c.Queued-c.InHand), Missing: v.Missing, Rows: v.Rows,
-			}
-		}
-		s.Tiers = append(s.Tiers, t)
+		s.Tiers = append(s.Tiers, tierStatus{
+			Tier: tier, Known: n.Known, Expected: n.Known, Exact: true, Done: n.Done, Gone: n.Gone, Dead: n.Dead, Discarded: n.Discarded,
+			InFlight: c.InHand, Waiting: max(0, c.Queued-c.InHand), Missing: n.Missing, Rows: n.Rows,
+		})
 	}
-	if r.State == run.Closed && r.Verdict != nil {
+	if closed {
 		s.Sum = r.Verdict.Sum()
 	}
 	s.Flags = fleet.Flags(r)
 	if f == nil || r.State == run.Superseded { // when that was nobody has noted
 		return s, nil
 	}
-	return s, s.reckon(ctx, f, r, counts)
+	return s, s.reckon(ctx, f, r, counts, log)
 }
 
 // reckon adds what is left, where the time went, and what is strange.
-func (s *runStatus) reckon(ctx context.Context, f *fleet.Fleet, r run.Run, counts map[string]run.Count) error {
+func (s *runStatus) reckon(ctx context.Context, f *fleet.Fleet, r run.Run, counts map[string]run.Count, log []governor.Entry) error {
 	done, err := f.DoneIn(ctx, r.Opened, r.Closed)
 	if err != nil {
 		return err
@@ -303,7 +325,7 @@ func (s *runStatus) reckon(ctx context.Context, f *fleet.Fleet, r run.Run, count
 		end = time.Now()
 	}
 	s.Took = end.Sub(r.Opened).Seconds()
-	s.Went = went(done, end.Sub(r.Opened))
+	s.Went = went(done, r.Opened, end, log)
 	if r.State != run.Open {
 		return nil
 	}
@@ -311,7 +333,7 @@ func (s *runStatus) reckon(ctx context.Context, f *fleet.Fleet, r run.Run, count
 	if err != nil {
 		return err
 	}
-	s.Left = &leftStatus{Seconds: p.Duration.Seconds(), Finish: p.At.Add(p.Duration).UTC().Truncate(time.Second), Calls: int(p.Calls + 0.5), Unknown: p.Unknown}
+	s.Left = &leftStatus{Seconds: p.Duration.Seconds(), Finish: p.At.Add(p.Duration).UTC().Truncate(time.Second), Calls: int(p.Calls + 0.5), Unknown: p.Unknown, Pauses: pausesOf(p)}
 	for i, t := range p.Tiers {
 		s.Tiers[i].Expected, s.Tiers[i].Exact = t.Tasks, t.Exact
 		if !t.Exact && !slices.Contains(p.Unknown, t.Name) {

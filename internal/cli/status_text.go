@@ -2,31 +2,29 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/sluicehq/sluice/internal/governor"
 	"github.com/sluicehq/sluice/internal/run"
 	"github.com/sluicehq/sluice/internal/series"
 )
 
-// went is where a run's time went. Workers that are there and have nothing to do
-// wait for the next attempt of a task that failed, or for their first.
-func went(done series.Sum, took time.Duration) map[string]float64 {
+// went is where a run's time went, in seconds; log is of the vendor's changes.
+func went(done series.Sum, opened, end time.Time, log []governor.Entry) map[string]float64 {
 	out := map[string]float64{}
 	if done.Slices == 0 {
 		return out
 	}
-	told := time.Duration(0)
-	for what, d := range done.Went {
+	holds := slices.Clone(done.Holds)
+	for _, h := range governor.Holds(log, end) {
+		holds = append(holds, series.Hold(h))
+	}
+	clock := done.Clock(opened, end, holds)
+	series.Trim(clock)
+	for what, d := range clock {
 		out[what] = d.Seconds()
-		told += d
-	}
-	if done.Idle > time.Second/2 {
-		out["waiting for tasks or their next attempt"] = done.Idle.Seconds()
-		told += done.Idle
-	}
-	if rest := took - told; rest > series.Slice {
-		out["nobody at work"] = rest.Seconds()
 	}
 	return out
 }
@@ -40,7 +38,7 @@ func (a *app) printStatus(found []vendorStatus) {
 		if i > 0 {
 			a.print("")
 		}
-		for _, line := range v.lines(len(v.Runs)) {
+		for _, line := range v.lines() {
 			a.print("%s", line)
 		}
 		if v.hidden > 0 {
@@ -49,8 +47,8 @@ func (a *app) printStatus(found []vendorStatus) {
 	}
 }
 
-// lines show a vendor and so many of its runs.
-func (v vendorStatus) lines(runs int) []string {
+// lines show a vendor and its runs.
+func (v vendorStatus) lines() []string {
 	out := []string{fmt.Sprintf("Vendor %s: %s", v.Vendor, v.State)}
 	if v.Budget != "" {
 		out = append(out, "  Budget: "+v.Budget)
@@ -61,7 +59,7 @@ func (v vendorStatus) lines(runs int) []string {
 	for _, l := range v.Limits {
 		out = append(out, "  "+l.text())
 	}
-	for _, r := range v.Runs[:min(runs, len(v.Runs))] {
+	for _, r := range v.Runs {
 		out = append(append(out, ""), r.lines()...)
 	}
 	return out
@@ -169,6 +167,9 @@ func (l leftStatus) text(held string) string {
 	}
 	if len(l.Unknown) > 0 {
 		s += fmt.Sprintf("; without %s, of which nothing is known yet", list(l.Unknown))
+	}
+	for _, line := range pauseLines(l.Pauses) {
+		s += "; " + line
 	}
 	return s
 }

@@ -18,8 +18,33 @@ const (
 )
 
 // watchStatus shows the status again and again, on a terminal in place. Places
-// stay open meanwhile.
+// stay open meanwhile: to open one on AWS costs a dozen requests.
 func (a *app) watchStatus(args []string) error {
+	opens, err := a.places(a.soft, args)
+	if err != nil {
+		return a.unlessStopped(err)
+	}
+	var views []*viewer
+	for _, open := range opens {
+		h, err := open(a.soft)
+		if err != nil {
+			return a.unlessStopped(err)
+		}
+		defer h.Close() // nothing has been written
+		views = append(views, a.viewer(h))
+	}
+	return a.unlessStopped(a.keepLooking(args, views))
+}
+
+// unlessStopped is an error that was not made by Ctrl-C, which is how it ends.
+func (a *app) unlessStopped(err error) error {
+	if a.soft.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+func (a *app) keepLooking(args []string, views []*viewer) error {
 	out := newConsole(a.Stdout, a.Getenv("TERM"))
 	every := watchEvery
 	if a.on == onAWS {
@@ -28,29 +53,11 @@ func (a *app) watchStatus(args []string) error {
 	causes := &causesSeen{}
 	defer out.clear()
 	for {
-		var lines []string
-		err := a.lookAround(args, func(h place) error {
-			found, err := a.status(a.soft, h, args, maxRuns)
-			for _, v := range found {
-				if len(lines) > 0 {
-					lines = append(lines, "")
-				}
-				v.Runs = v.Runs[:min(openFirst(v.Runs), len(v.Runs))]
-				lines = append(lines, v.lines(len(v.Runs))...)
-				dead, deadErr := causes.of(a.soft, a, h, v)
-				if deadErr != nil {
-					return deadErr
-				}
-				lines = append(lines, dead...)
-			}
+		lines, err := watched(a.soft, args, views, causes)
+		if err != nil {
 			return err
-		})
-		switch {
-		case a.soft.Err() != nil:
-			return nil // Ctrl-C is how it ends
-		case err != nil:
-			return err
-		case len(lines) == 0:
+		}
+		if len(lines) == 0 {
 			lines = []string{fmt.Sprintf("Nothing has been run in %s yet.", a.home)}
 		}
 		lines = append(lines, "", time.Now().Format("15:04:05")+"  Ctrl-C ends")
@@ -65,6 +72,28 @@ func (a *app) watchStatus(args []string) error {
 			return nil
 		}
 	}
+}
+
+// watched are the lines of one look at all places.
+func watched(ctx context.Context, args []string, views []*viewer, causes *causesSeen) (lines []string, err error) {
+	for _, view := range views {
+		found, err := view.status(ctx, args, openRuns)
+		if err != nil {
+			return nil, err
+		}
+		for _, v := range found {
+			if len(lines) > 0 {
+				lines = append(lines, "")
+			}
+			lines = append(lines, v.lines()...)
+			dead, err := causes.of(ctx, view, v)
+			if err != nil {
+				return nil, err
+			}
+			lines = append(lines, dead...)
+		}
+	}
+	return lines, nil
 }
 
 // fitted are lines as they fit a terminal: sentences are wrapped, tables cut, and
@@ -106,15 +135,17 @@ func (a *app) rest(d time.Duration) bool {
 	}
 }
 
-// openFirst is how many runs are watched: those that are open, or the last.
-func openFirst(runs []runStatus) (n int) {
+// openRuns are the runs that are watched: those that are open, or the last.
+func openRuns(runs []run.Run) (open []run.Run) {
 	for _, r := range runs {
-		if r.State != run.Open {
-			break
+		if r.State == run.Open {
+			open = append(open, r)
 		}
-		n++
 	}
-	return max(n, 1)
+	if open == nil {
+		open = runs[:min(len(runs), 1)]
+	}
+	return lastRuns(open)
 }
 
 // causesSeen are dead letters by cause, read again only when there are more.
@@ -128,7 +159,7 @@ type seenCauses struct {
 	lines []string
 }
 
-func (c *causesSeen) of(ctx context.Context, a *app, h place, v vendorStatus) ([]string, error) {
+func (c *causesSeen) of(ctx context.Context, view *viewer, v vendorStatus) ([]string, error) {
 	dead, runs := 0, []string{}
 	for _, r := range v.Runs {
 		was := dead
@@ -147,7 +178,7 @@ func (c *causesSeen) of(ctx context.Context, a *app, h place, v vendorStatus) ([
 	}
 	var sum run.Causes
 	for _, id := range runs {
-		if err := h.Runs().DeadTasks(ctx, id, func(d run.DeadTask) error { sum.Add(d); return nil }); err != nil {
+		if err := view.place.Runs().DeadTasks(ctx, id, func(d run.DeadTask) error { sum.Add(d); return nil }); err != nil {
 			return nil, fmt.Errorf("reading the dead letters of run %s: %w", id, err)
 		}
 	}
@@ -157,7 +188,7 @@ func (c *causesSeen) of(ctx context.Context, a *app, h place, v vendorStatus) ([
 		lines = append(lines, fmt.Sprintf("  %s %s: %s", number(cause.Count), cause.Tier, reasonText(fanout.Reason{Class: cause.Class, Status: cause.Status, Message: cause.Message})))
 	}
 	if more := len(causes) - watchedCauses; more > 0 {
-		lines = append(lines, fmt.Sprintf("  and %s more (sluice dead %s%s)", plural(more, "cause"), v.Vendor, a.homeFlag()))
+		lines = append(lines, fmt.Sprintf("  and %s more (sluice dead %s%s)", plural(more, "cause"), v.Vendor, view.app.homeFlag()))
 	}
 	if c.known == nil {
 		c.known = map[string]seenCauses{}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -14,27 +15,39 @@ func (a *app) vendorCommand() *cobra.Command {
 		Use: "vendor", Short: "Check and try a vendor's spec; simulate a vendor", Args: cobra.NoArgs, RunE: help,
 		Example: "  sluice vendor check my-vendor.yaml\n  sluice vendor preview my-vendor.yaml\n  sluice vendor sim",
 	}
-	cmd.AddCommand(a.checkCommand(), a.previewCommand(), a.simCommand())
+	cmd.AddCommand(a.checkCommand(), a.previewCommand(), a.newCommand(), a.recordCommand(), a.testCommand(), a.simCommand())
 	return cmd
 }
 
 const checkLong = `Check reads a spec and says all that is wrong with it, one line for each mistake
 with its place. A good one is shown as Sluice understands it: its limits and how
 much of them can be used, its tiers with their requests, its secrets and whether
-they are there, its settings. Nothing is called.`
+they are there, its settings. Nothing is called.
+
+What is no mistake, and hardly meant, is a warning: a tier that no limit binds, a
+secret that is missing; and by sample answers (--sample, files of JSON) items that
+find nothing, keys that are not unique, a table without rows. With --strict a
+warning ends it with exit code 1.`
+
+type checkFlags struct {
+	settings settings
+	samples  []string
+	strict   bool
+}
 
 func (a *app) checkCommand() *cobra.Command {
-	var set settings
+	var flags checkFlags
 	cmd := &cobra.Command{
 		Use: "check SPEC", Short: "Look for mistakes in a spec", Long: checkLong,
-		Example: "  sluice vendor check my-vendor.yaml\n  sluice vendor check sim --set base=http://127.0.0.1:8070",
-		Args:    args(1, 1, "SPEC: a spec's path or name"), ValidArgsFunction: a.completeSpec,
+		Example: "  sluice vendor check my-vendor.yaml\n  sluice vendor check sim --set base=http://127.0.0.1:8070\n" +
+			"  sluice vendor check my-vendor.yaml --sample devices=devices.json --strict",
+		Args: args(1, 1, "SPEC: a spec's path or name"), ValidArgsFunction: a.completeSpec,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			spec, err := loadSpec(args[0])
 			if err != nil {
 				return err
 			}
-			values, err := set.values()
+			values, err := flags.settings.values()
 			if err != nil {
 				return err
 			}
@@ -45,10 +58,19 @@ func (a *app) checkCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.printCheck(spec, plan, values)
+			warnings, err := a.lint(spec, plan, flags.samples)
+			if err == nil {
+				err = a.printCheck(spec, plan, values)
+			}
+			if err != nil {
+				return err
+			}
+			return a.printWarnings(warnings, flags.strict)
 		},
 	}
-	set.flag(cmd)
+	flags.settings.flag(cmd)
+	cmd.Flags().StringArrayVar(&flags.samples, "sample", nil, "an answer to look at, as `TIER=FILE` (repeat it for more)")
+	cmd.Flags().BoolVar(&flags.strict, "strict", false, "exit code 1 if there are warnings")
 	return cmd
 }
 
@@ -75,7 +97,7 @@ func (a *app) printCheck(spec *vendorapi.Spec, plan *vendorapi.Plan, values map[
 		if tier.Unique {
 			mark = "unique: a node in several lists is walked once"
 		}
-		t.add(tier.Name, tier.Request, orElse(tier.Table, "none"), mark)
+		t.add(tier.Name, tier.Request, orElse(strings.Join(tier.Tables, ", "), "none"), mark)
 	}
 	t.write(a.Stdout, "  ")
 	a.printNeeds(spec, values)
@@ -90,9 +112,7 @@ func (a *app) printNeeds(spec *vendorapi.Spec, values map[string]string) {
 		t := newTable("secret", "state", "environment variable")
 		for _, name := range spec.Secrets {
 			state := "is there"
-			if a.Getenv(vendorapi.SecretEnv(spec.Name, name)) != "" {
-				// there, whatever the home holds
-			} else if _, err := (vendorapi.HomeSecrets{Home: a.home}).Secret(spec.Name, name); err != nil {
+			if a.secretMissing(spec.Name, name) {
 				state = "missing"
 			}
 			t.add(name, state, vendorapi.SecretEnv(spec.Name, name))

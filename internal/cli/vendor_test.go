@@ -99,7 +99,7 @@ func TestBadInput(t *testing.T) {
 		{"rnu", `unknown command "rnu"`},
 		{"vendor nosuch", `unknown command "nosuch"`},
 		{"run sim --nosuch", "unknown flag: --nosuch"},
-		{"run nosuch", `there is no spec "nosuch": the shipped ones are prometheus and sim`},
+		{"run nosuch", `there is no spec "nosuch": the shipped ones are `},
 		{"run ./nosuch.yaml", "there is no spec at ./nosuch.yaml: no such file or directory"},
 		{"run sim --set base", `--set "base" is no NAME=VALUE`},
 		{"run sim --set nosuch=1", `unknown setting "nosuch"`},
@@ -187,7 +187,7 @@ func TestHelpReadsLikeAManual(t *testing.T) {
 		execute(t, cli.Process{Args: args}).want(t, 0, "Exit codes:", "SLUICE_HOME", "sluice demo", "Reading:")
 	}
 	for _, name := range []string{"run", "worker", "repair", "replay", "demo", "status", "dead", "read", "limits", "pause", "resume",
-		"vendor check", "vendor preview", "vendor sim", "vendor sim trouble", "limits set"} {
+		"vendor new", "vendor check", "vendor preview", "vendor record", "vendor test", "vendor sim", "vendor sim trouble", "limits set"} {
 		execute(t, cli.Process{Args: append(strings.Fields(name), "--help")}).want(t, 0, "Usage:\n  sluice "+name, "Examples:\n  sluice ")
 	}
 }

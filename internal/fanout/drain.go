@@ -143,7 +143,7 @@ func (d *drain) receive() {
 // 0 when the drain is to end.
 func (d *drain) room() int {
 	for d.soft.Err() == nil {
-		look, err := d.Governor.Outlook(d.soft, d.Ahead)
+		look, err := d.Governor.Outlook(d.soft, d.Tier.Name, d.Ahead)
 		if err != nil {
 			look = Outlook{Hold: Blind, Why: err.Error(), Next: time.Now().Add(time.Second)}
 		}

@@ -13,6 +13,7 @@ type Tier struct {
 	Name   string
 	Below  string // the tier that its nodes are sent to; empty for the last
 	Unique bool   // its nodes may be found by several lists and are walked once
+	Rows   bool   // its answers hold rows of a table
 }
 
 // Config bounds a drain. The zero value of each field means its default.

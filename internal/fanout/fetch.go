@@ -24,12 +24,14 @@ type fetch struct {
 	rows   int
 	nodes  []Node
 	seen   map[string]struct{} // IDs of nodes, so that a list that names one twice sends it once
+	anew   int                 // how often the list was begun anew
 }
 
 func newFetch(d *drain, del Delivery, st Standing) *fetch {
 	f := &fetch{d: d, del: del, id: newFetchID(), st: st}
 	if st.Last != nil { // the list was cut short here
-		f.chunk, f.cursor = st.Last.Chunk+1, st.Last.Cursor
+		f.chunk = st.Last.Chunk + 1
+		f.anew, f.cursor = begun(st.Last.Cursor, st.Life)
 	}
 	return f
 }
@@ -64,7 +66,7 @@ func (f *fetch) run(ctx context.Context) {
 			if f.failed(sent, err) {
 				return
 			}
-			continue // throttled: not failed
+			continue // throttled, or begun anew: not failed
 		}
 		f.d.answered(f.del.Task, f.chunk == 0 && f.pages == 0)
 		f.take(page)
@@ -89,46 +91,54 @@ func (f *fetch) call(ctx context.Context) (sent time.Time, p Page, err error) {
 	defer cancel()
 	asked := time.Now()
 	d.meter.phase(0, 1, 0)
-	permit, err := d.Governor.Take(until)
+	permit, err := d.Governor.Take(until, CallOf(f.del.Task))
 	sent = time.Now()
 	d.meter.phase(0, -1, 0)
 	if err != nil {
 		return sent, p, err
 	}
 	d.meter.phase(0, 0, 1)
-	p, err = d.Vendor.Call(WithSendBy(ctx, permit.By), f.del.Task, f.cursor)
+	began := sent
+	calling, permits := WithPermits(ctx, permit, CallOf(f.del.Task), func(_ context.Context, c Call) (Permit, error) { return d.Governor.Take(until, c) })
+	p, err = d.Vendor.Call(calling, f.del.Task, f.cursor)
 	d.meter.phase(0, 0, -1)
-	permit.Release()
+	permits.Release()
 	if errors.Is(err, ErrTooLate) {
-		if permit.Unused != nil {
-			permit.Unused()
-		}
+		permits.Unused()
 		d.meter.update(func(r *Report) { r.TooLate++ })
+	}
+	calls, sent := permits.taken()
+	if calls == 0 {
 		return sent, p, err
 	}
-	took := time.Since(sent)
+	took := time.Since(began)
 	d.meter.update(func(r *Report) {
-		r.Calls++
-		r.Permits += sent.Sub(asked)
+		r.Calls += calls
+		r.Permits += began.Sub(asked)
 		r.Vendor += took
 		r.Took.Add(took)
 	})
-	d.said(ctx, p, err)
+	d.said(ctx, CallOf(f.del.Task), permits, p, err)
 	return sent, p, err
 }
 
-// said tells the governor what an answer's headers say about limits, if it
-// wants to know. The call counts whatever becomes of that: it is said again.
-func (d *drain) said(ctx context.Context, p Page, err error) {
+// said tells the governor what an answer says about limits, if it wants to know.
+// The call counts whatever becomes of that: it is said again.
+func (d *drain) said(ctx context.Context, c Call, permits *Permits, p Page, err error) {
 	limits := p.Limits
 	var ce *CallError
 	if errors.As(err, &ce) {
 		limits = ce.Limits
 	}
+	if len(limits) == 0 {
+		return
+	}
+	permits.cost(limits)
 	if g, ok := d.Governor.(interface {
-		Said(context.Context, map[string]int) error
-	}); ok && len(limits) > 0 {
-		_ = g.Said(ctx, limits)
+		Said(ctx context.Context, c Call, sent time.Time, limits map[string]Said) error
+	}); ok {
+		_, sent := permits.taken()
+		_ = g.Said(ctx, c, sent, limits)
 	}
 }
 
@@ -201,7 +211,7 @@ func (f *fetch) part(final bool) *Listed {
 		Children: len(f.nodes), Rows: f.rows, Pages: f.pages, Final: final,
 	}
 	if !final {
-		p.Cursor = f.cursor
+		p.Cursor = begunCursor(f.anew, f.chunk, f.st.Life, f.cursor)
 	}
 	return p
 }
@@ -234,11 +244,14 @@ func (f *fetch) failed(sent time.Time, err error) (ended bool) {
 		f.interrupted(0)
 	case Missing:
 		d.judge(d.outages.alive(""))
-		if len(f.del.Task.Path) > 0 {
+		if len(f.del.Task.Path) > 0 && f.del.Task.Tier != d.Fallback.Tier {
 			f.ended(Gone, &why)
 		} else { // a root list that is not there is a wrong spec, not an empty vendor
 			f.attempt(why, d.MaxBroken)
 		}
+	case Expired:
+		d.judge(d.outages.alive(""))
+		return f.expired(ce)
 	case Broken, Rejected:
 		d.judge(d.outages.alive(""))
 		f.attempt(why, d.MaxBroken)

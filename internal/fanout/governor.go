@@ -9,14 +9,14 @@ import (
 // Governor hands out permits for the whole fleet. It is safe for concurrent
 // use. It fails closed: without its store it hands out nothing.
 type Governor interface {
-	// Outlook says what can be had, without booking it.
-	Outlook(ctx context.Context, within time.Duration) (Outlook, error)
+	// Outlook says what can be had for calls of a tier, without booking it.
+	Outlook(ctx context.Context, tier string, within time.Duration) (Outlook, error)
 
 	// Take waits for a permit and returns at the instant that it is for: the
 	// call must start at once. The error is ErrNoPermit when no permit can
 	// be had before ctx's deadline, when the fleet is braked, broken or stopped
 	// for longer than is worth waiting, or when the store cannot be reached.
-	Take(ctx context.Context) (Permit, error)
+	Take(ctx context.Context, c Call) (Permit, error)
 
 	// Throttled reports a 429 for a call that was sent at the given instant; it
 	// brakes the whole fleet for retryAfter, or for a growing pause when that is
@@ -31,7 +31,7 @@ type Governor interface {
 	// time has come and nobody else is at it: tried tells. A nil error of call
 	// means that the vendor is alive again, and ends the outage. The context of
 	// call carries what WithSendBy sets.
-	Probe(ctx context.Context, call func(context.Context) error) (tried bool, err error)
+	Probe(ctx context.Context, c Call, call func(context.Context) error) (tried bool, err error)
 
 	// Alive reports a call that succeeded, so that a later brake starts its
 	// growth anew. It never blocks and never writes on its own.
@@ -40,6 +40,16 @@ type Governor interface {
 	// Stop stops the vendor for everybody until an operator resumes it.
 	Stop(ctx context.Context, why string) error
 }
+
+// A Call is what a permit is asked for: some limits bind the calls of some tiers
+// only, or those about one account.
+type Call struct {
+	Tier string // whose request it is; empty: no tier's, such as a login
+	Node Node   // that it is about
+}
+
+// CallOf is the call that t is.
+func CallOf(t Task) Call { return Call{t.Tier, t.Node} }
 
 // A Permit is the right to start one call now.
 type Permit struct {
@@ -52,6 +62,9 @@ type Permit struct {
 	// Unused says that nothing was sent with it: a budget counts it no longer. Nil:
 	// nobody counts.
 	Unused func()
+	// Cost says how much the call has counted in a limit, once its answer tells. Nil:
+	// nobody asks.
+	Cost func(limit string, units int)
 }
 
 // ErrTooLate is the error of a call that was not sent, because its permit had
@@ -70,8 +83,12 @@ func WithSendBy(ctx context.Context, by time.Time) context.Context {
 	return context.WithValue(ctx, sendByKey{}, by)
 }
 
-// SendBy is what WithSendBy has set; zero: nothing.
+// SendBy is until when the request at hand may be written, by WithPermits or
+// WithSendBy; zero: nobody has said.
 func SendBy(ctx context.Context) time.Time {
+	if ps, ok := ctx.Value(permitsKey{}).(*Permits); ok {
+		return ps.by()
+	}
 	by, _ := ctx.Value(sendByKey{}).(time.Time)
 	return by
 }

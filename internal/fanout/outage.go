@@ -94,7 +94,7 @@ func (s *streak) storeTrouble(began time.Time, patience time.Duration) bool {
 // task at hand may itself be what fails.
 func (d *drain) watchOutage() {
 	for pause(d.soft, 250*time.Millisecond) {
-		look, err := d.Governor.Outlook(d.soft, d.Ahead)
+		look, err := d.Governor.Outlook(d.soft, d.Tier.Name, d.Ahead)
 		if err != nil || look.Hold != Outage {
 			continue
 		}
@@ -103,16 +103,17 @@ func (d *drain) watchOutage() {
 		if time.Now().Before(look.Next) {
 			continue
 		}
-		tried, err := d.Governor.Probe(d.hard, d.probe)
+		good := d.outages.knownGood(d.Fallback)
+		tried, err := d.Governor.Probe(d.hard, CallOf(good), func(ctx context.Context) error { return d.probe(ctx, good) })
 		if tried {
 			d.log.Info("probed for the end of the outage", "tier", d.Tier.Name, "still", err)
 		}
 	}
 }
 
-func (d *drain) probe(ctx context.Context) error {
+func (d *drain) probe(ctx context.Context, t Task) error {
 	d.meter.update(func(r *Report) { r.Calls++; r.Probes++ })
-	page, err := d.Vendor.Call(ctx, d.outages.knownGood(d.Fallback), "")
+	page, err := d.Vendor.Call(ctx, t, "")
 	if err == nil && page.Release != nil {
 		page.Release()
 	}

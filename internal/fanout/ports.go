@@ -139,7 +139,7 @@ type Listed struct {
 	Children int    `json:"children"`
 	Rows     int    `json:"rows"`
 	Pages    int    `json:"pages"`  // in this chunk
-	Cursor   string `json:"cursor"` // where the next chunk begins; empty when Final
+	Cursor   string `json:"cursor"` // where the next chunk begins, and how often the list was begun anew; empty when Final
 	Final    bool   `json:"final"`  // the list ends with this chunk
 	Sent     bool   `json:"sent"`   // its children are on the queue
 }

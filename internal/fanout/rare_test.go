@@ -18,12 +18,12 @@ type rare struct {
 	next time.Time
 }
 
-func (g *rare) Outlook(context.Context, time.Duration) (fanout.Outlook, error) {
+func (g *rare) Outlook(context.Context, string, time.Duration) (fanout.Outlook, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return fanout.Outlook{Hold: fanout.Free, Next: g.next}, nil
 }
-func (g *rare) Take(ctx context.Context) (fanout.Permit, error) {
+func (g *rare) Take(ctx context.Context, c fanout.Call) (fanout.Permit, error) {
 	g.mu.Lock()
 	at := g.next
 	if time.Until(at) > 20*time.Second {
@@ -38,11 +38,13 @@ func (g *rare) Take(ctx context.Context) (fanout.Permit, error) {
 	time.Sleep(time.Until(at))
 	return fanout.Permit{Release: func() {}, By: time.Now().Add(time.Second)}, nil
 }
-func (*rare) Throttled(context.Context, time.Time, time.Duration) error        { return nil }
-func (*rare) Outage(context.Context, string) error                             { return nil }
-func (*rare) Probe(context.Context, func(context.Context) error) (bool, error) { return false, nil }
-func (*rare) Alive()                                                           {}
-func (*rare) Stop(context.Context, string) error                               { return nil }
+func (*rare) Throttled(context.Context, time.Time, time.Duration) error { return nil }
+func (*rare) Outage(context.Context, string) error                      { return nil }
+func (*rare) Probe(context.Context, fanout.Call, func(context.Context) error) (bool, error) {
+	return false, nil
+}
+func (*rare) Alive()                             {}
+func (*rare) Stop(context.Context, string) error { return nil }
 
 type counting struct {
 	fanout.Queue

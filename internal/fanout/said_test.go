@@ -19,10 +19,10 @@ type listening struct {
 	heard map[int]int
 }
 
-func (l *listening) Said(_ context.Context, limits map[string]int) error {
+func (l *listening) Said(_ context.Context, _ fanout.Call, _ time.Time, limits map[string]fanout.Said) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.heard[limits["b"]]++
+	l.heard[limits["b"].Count]++
 	return errors.New("the store does not answer")
 }
 
@@ -37,10 +37,10 @@ func (s *saying) Call(ctx context.Context, t fanout.Task, cursor string) (fanout
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.calls++; s.calls%2 == 0 {
-		return fanout.Page{}, &fanout.CallError{Class: fanout.Throttled, RetryAfter: time.Second, Err: errors.New("slow down"), Limits: map[string]int{"b": 7}}
+		return fanout.Page{}, &fanout.CallError{Class: fanout.Throttled, RetryAfter: time.Second, Err: errors.New("slow down"), Limits: map[string]fanout.Said{"b": {Count: 7}}}
 	}
 	p, err := s.Vendor.Call(ctx, t, cursor)
-	p.Limits = map[string]int{"b": 9}
+	p.Limits = map[string]fanout.Said{"b": {Count: 9}}
 	return p, err
 }
 

@@ -10,9 +10,10 @@ import (
 // neither queue nor governor: whoever calls it holds a permit for each call.
 type Vendor interface {
 	// Call fetches one page of t: the first if cursor is empty, else the one
-	// that the page before pointed to. Each Call is exactly one request to the
-	// vendor, or none: ErrTooLate, when SendBy of ctx has passed before it could be
-	// written. A failure is a *CallError; ctx's end is returned as it is.
+	// that the page before pointed to. Each Call is one request to the vendor, or
+	// none: ErrTooLate, when SendBy of ctx has passed before it could be written.
+	// One that needs more, such as a login, takes a permit for each by NextPermit. A
+	// failure is a *CallError; ctx's end and ErrNoPermit are returned as they are.
 	Call(ctx context.Context, t Task, cursor string) (Page, error)
 }
 
@@ -26,11 +27,20 @@ type Page struct {
 	Next     string // cursor of the next page; empty: this was the last
 	Release  func() // gives the body's bytes back to the byte budget; nil: nothing to give
 
-	// What the answer's headers say, nil mostly: how many calls a limit of the
-	// spec allows per its own time, and the headers themselves, bounded and
-	// without secrets.
-	Limits  map[string]int
+	// What the answer says about limits of the spec, nil mostly; and the headers
+	// that do, bounded and without secrets.
+	Limits  map[string]Said
 	Headers map[string]string
+}
+
+// A Said is what an answer says about one limit.
+type Said struct {
+	Count   int           // so many calls are allowed; 0: it does not say
+	Per     time.Duration // in this time; 0: in the limit's own
+	Counted bool          // whether it says what is left:
+	Left    int           // so many calls,
+	Reset   time.Time     // until then; zero: it does not say
+	Cost    int           // how much this call has counted; 0: it does not say
 }
 
 // Class says what a failed call means for its task and for the fleet.
@@ -53,6 +63,8 @@ const (
 	Broken Class = "breaks-spec"
 	// Rejected: any other 4xx: the request itself is wrong.
 	Rejected Class = "rejected"
+	// Expired: the cursor of a list is no longer good. The list begins anew.
+	Expired Class = "expired"
 	// Redriven is no answer of the vendor: the queue gave up on the message, having
 	// delivered it many more times than the engine would (SQS's redrive policy).
 	Redriven Class = "redrive"
@@ -69,7 +81,7 @@ type CallError struct {
 	Excerpt    string        // the answer's beginning, bounded, printable, secrets masked
 	Err        error         // what is wrong, in a sentence
 
-	Limits  map[string]int    // as in Page
+	Limits  map[string]Said   // as in Page
 	Headers map[string]string // as in Page
 }
 

@@ -72,6 +72,7 @@ func New(plan *vendorapi.Plan, backend Backend, opt Options) (*Fleet, error) {
 		tiers[i] = t.Name
 	}
 	f := &Fleet{Plan: plan, backend: backend, opt: opt, limits: limitsOf(plan)}
+	f.guard.before, f.guard.off, f.guard.said = map[string]earlier{}, map[string]time.Time{}, map[string]bool{}
 	if _, err := governor.Check(f.limits, opt.Spread); err != nil {
 		return nil, fmt.Errorf("the limits of vendor %s: %w", plan.Name, err)
 	}
@@ -111,9 +112,9 @@ func (f *Fleet) Limits() (limits []governor.Limit, notes []string) {
 	return f.limits, notes
 }
 
-// GovernorStatus tells which limits hold now.
+// GovernorStatus tells which limits hold now. It leaves out the audit log.
 func (f *Fleet) GovernorStatus(ctx context.Context) (governor.Report, error) {
-	return governor.Status(ctx, f.backend.Governor(), f.Plan.Name, f.limits, f.opt.Spread)
+	return governor.Look(ctx, f.backend.Governor(), f.Plan.Name, f.limits, f.opt.Spread)
 }
 
 // Series is where what is done over time is kept; nil: nowhere.
@@ -133,6 +134,11 @@ func limitsOf(plan *vendorapi.Plan) []governor.Limit {
 			g.Kind = governor.Window
 		case vendorapi.Spacing:
 			g.Kind, g.Count, g.Per = governor.Spacing, 1, l.Spacing
+		case vendorapi.Calendar:
+			g.Kind, g.Zone = governor.Calendar, l.Zone
+		}
+		if l.Tiers != nil || l.Each != "" || len(l.Weight) > 0 || l.AtMost > 0 {
+			g.Of = &governor.Scope{Tiers: l.Tiers, Each: l.Each, Weight: l.Weight, AtMost: l.AtMost}
 		}
 		out = append(out, g)
 	}
@@ -177,7 +183,7 @@ func (f *Fleet) Workers(secrets vendorapi.Secrets, root fanout.Task, tiers ...st
 	}
 	g, err := governor.New(governor.Config{
 		Vendor: f.Plan.Name, Limits: f.limits, Store: f.backend.Governor(), Poll: f.opt.Poll, Spread: f.opt.Spread, Slow: f.opt.Slow,
-		CallTimeout: f.Plan.Timeouts.Total, Now: f.opt.Now, Log: f.opt.Log,
+		CallTimeout: f.Plan.Timeouts.Total, Now: f.opt.Now, Log: f.opt.Log, Value: f.Plan.Value,
 	})
 	if err != nil {
 		client.Close()
@@ -194,7 +200,7 @@ func (f *Fleet) Workers(secrets vendorapi.Secrets, root fanout.Task, tiers ...st
 		}
 		wk := worker{meter: new(fanout.Meter)}
 		wk.engine = &fanout.Engine{
-			Tier:  fanout.Tier{Name: t.Name, Below: below, Unique: f.Plan.Tiers[i].Unique},
+			Tier:  fanout.Tier{Name: t.Name, Below: below, Unique: f.Plan.Tiers[i].Unique, Rows: len(t.Tables) > 0},
 			Queue: f.Runs.Queue(t.Name), Next: next, Dead: f.Runs.Dead(t.Name),
 			Ledger: f.Runs.Ledger, Landing: f.Runs.Landing, Governor: g, Vendor: client,
 			Fallback: root, Config: f.opt.Engine, Meter: wk.meter, Log: f.opt.Log,

@@ -1,35 +1,44 @@
 package fleet
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/sluicehq/sluice/internal/fanout"
 	"github.com/sluicehq/sluice/internal/governor"
 	"github.com/sluicehq/sluice/internal/run"
 	"github.com/sluicehq/sluice/internal/series"
-	"github.com/sluicehq/sluice/internal/vendorapi"
 )
 
 // guard remembers what this process knows of earlier runs and has seen of open
 // ones, so that each look costs nothing as long as nothing is new.
 type guard struct {
 	mu     sync.Mutex
-	last   map[string]*run.Verdict // of the run before, by run
-	off    map[string]time.Time    // by run and tier: since when its size is off
-	said   map[string]bool         // by run and tier: it has been flagged
-	doneIn string                  // the closed run that done is of
+	before map[string]earlier   // by run
+	off    map[string]time.Time // by run and tier: since when its size is off
+	said   map[string]bool      // by run and tier: it has been flagged
+	doneIn string               // the closed run that done is of
 	done   series.Sum
 }
 
+// An earlier run is the last one before another; nil: there was none at that time.
+type earlier struct {
+	run *run.Run
+	at  time.Time
+}
+
+// askAgain is how long a run is taken for the first one: the one before it may
+// still be open.
+const askAgain = time.Minute
+
 // fewest is how many tasks more or less are worth a word at all.
 const fewest = 2
+
+// settling is the part of the queues' lag in which counters agree: one in so many.
+const settling = 12
 
 // driftMark begins the marks of a run that say what its tree did.
 const driftMark = "drift: "
@@ -44,25 +53,25 @@ func (f *Fleet) Guard(ctx context.Context, r run.Run, counts map[string]run.Coun
 	if drift.Percent == 0 || r.Previous == "" || r.State != run.Open {
 		return nil
 	}
-	last, err := f.verdictBefore(ctx, r)
+	last, err := f.runBefore(ctx, r)
 	if err != nil || last == nil {
 		return err
 	}
 	_, exact := run.Expected(r.Tiers, counts, nil)
+	hidden := false
 	for i, tier := range r.Tiers {
-		if i > 0 && counts[r.Tiers[i-1]].Dead > 0 {
-			return nil // what lies below dead tasks is not there to be counted
-		}
+		// What lies below dead tasks is not there to be counted.
+		hidden = hidden || i > 0 && counts[r.Tiers[i-1]].Dead > 0
 		was := 0
-		for _, s := range last.Tiers {
+		for _, s := range last.Verdict.Tiers {
 			if s.Tier == tier {
 				was = s.Known
 			}
 		}
 		now := counts[tier].Known
 		off := 100 * float64(now-was) / float64(max(was, 1))
-		same := i == 0 || was == 0 || !exact[i] && now < was || max(off, -off) <= float64(drift.Percent) || max(now-was, was-now) < fewest
-		if same || !f.confirmed(r.ID+" "+tier) {
+		same := hidden || i == 0 || was == 0 || !exact[i] && now < was || max(off, -off) <= float64(drift.Percent) || max(now-was, was-now) < fewest
+		if !f.confirmed(r.ID+" "+tier, !same) {
 			continue
 		}
 		if err := f.flag(ctx, r, tier, was, now, off); err != nil {
@@ -72,41 +81,55 @@ func (f *Fleet) Guard(ctx context.Context, r run.Run, counts map[string]run.Coun
 	return nil
 }
 
-// confirmed tells whether a tier's size has been off for as long as counters may
-// lag.
-func (f *Fleet) confirmed(what string) bool {
+// confirmed notes whether a tier's size is off, and tells whether it has been at
+// each look for as long as counters may lag.
+func (f *Fleet) confirmed(what string, off bool) bool {
 	f.guard.mu.Lock()
 	defer f.guard.mu.Unlock()
+	if !off {
+		delete(f.guard.off, what)
+		return false
+	}
 	since, known := f.guard.off[what]
 	if !known {
 		since = time.Now()
 		f.guard.off[what] = since
 	}
-	return time.Since(since) >= f.opt.Lag/12 && (known || f.opt.Lag == 0)
+	return time.Since(since) >= f.opt.Lag/settling
 }
 
-// verdictBefore is the verdict of the last run before one; nil: there is none.
-func (f *Fleet) verdictBefore(ctx context.Context, r run.Run) (*run.Verdict, error) {
+// runBefore is the last run before one that was closed with a whole tree; nil:
+// there is none. Who has been found is not looked for again.
+func (f *Fleet) runBefore(ctx context.Context, r run.Run) (*run.Run, error) {
 	f.guard.mu.Lock()
-	v, known := f.guard.last[r.ID]
+	b, known := f.guard.before[r.ID]
 	f.guard.mu.Unlock()
-	if known {
-		return v, nil
+	if known && (b.run != nil || time.Since(b.at) < askAgain) {
+		return b.run, nil
 	}
-	last, err := f.lastRun(ctx, r.ID, r.Opened)
+	last, err := f.lastRun(ctx, r.Opened)
 	if err != nil {
 		return nil, err
 	}
-	if last != nil {
-		v = last.Verdict
-	}
 	f.guard.mu.Lock()
 	defer f.guard.mu.Unlock()
-	if f.guard.last == nil {
-		f.guard.last, f.guard.said, f.guard.off = map[string]*run.Verdict{}, map[string]bool{}, map[string]time.Time{}
+	f.guard.before[r.ID] = earlier{last, time.Now()}
+	return last, nil
+}
+
+// lastRun is the newest run that was closed with a whole tree, of those that were
+// opened before an instant, if one is given.
+func (f *Fleet) lastRun(ctx context.Context, before time.Time) (*run.Run, error) {
+	all, err := f.Runs.Store.List(ctx, f.Plan.Name)
+	if err != nil {
+		return nil, fmt.Errorf("looking for the last run of %s: %w", f.Plan.Name, err)
 	}
-	f.guard.last[r.ID] = v
-	return v, nil
+	for _, r := range all { // newest first
+		if r.Whole() && (before.IsZero() || r.Opened.Before(before)) {
+			return &r, nil
+		}
+	}
+	return nil, nil
 }
 
 // flag says that a tier has drifted, unless that has been said.
@@ -157,71 +180,6 @@ func (f *Fleet) flag(ctx context.Context, r run.Run, tier string, was, now int, 
 
 func marked(r run.Run, begins string) bool {
 	return slices.ContainsFunc(r.Marks, func(m string) bool { return strings.HasPrefix(m, begins) })
-}
-
-// budgetMark says that a run has had its budget: one that has been lifted by a
-// resume is not set again.
-const budgetMark = "budget"
-
-// Seed starts the run of a window, or resumes it, and gives it its budget before
-// its first task is sent: the spec's when it begins, or one that is asked for now.
-func (f *Fleet) Seed(ctx context.Context, w fanout.Window, again bool, asked *vendorapi.Budget, by string) (run.Run, error) {
-	runs := *f.Runs
-	runs.Begin = func(ctx context.Context, r run.Run) error { return f.begin(ctx, r, asked, by) }
-	return runs.Seed(ctx, w, again)
-}
-
-// begin gives a run its budget, and takes away that of one that is over. A vendor
-// has one budget at a time: it binds all that is called.
-func (f *Fleet) begin(ctx context.Context, r run.Run, asked *vendorapi.Budget, by string) error {
-	it, err := f.backend.Governor().Load(ctx, f.Plan.Name)
-	if err != nil {
-		return fmt.Errorf("looking for a budget of %s: %w", f.Plan.Name, err)
-	}
-	if b := it.Budget; b != nil && b.Run != r.ID {
-		other, err := f.Runs.Store.Get(ctx, b.Run)
-		switch {
-		case err != nil && !errors.Is(err, run.ErrNoRun):
-			return err
-		case err == nil && other.State == run.Open && asked != nil:
-			return fmt.Errorf("vendor %s has the budget of run %s, which is open: only one holds at a time (sluice status %s)", f.Plan.Name, b.Run, f.Plan.Name)
-		case err == nil && other.State == run.Open:
-			return nil // it binds this run as well
-		}
-		if err := FreeBudget(ctx, f.backend.Governor(), f.Plan.Name, b.Run); err != nil {
-			return err
-		}
-	}
-	budget := f.Plan.Budget
-	end := budget.End(r.Opened, f.Plan.Zone)
-	if asked != nil {
-		budget = *asked
-		end = budget.End(time.Now(), f.Plan.Zone)
-	} else if marked(r, budgetMark) {
-		return nil
-	}
-	if budget.Calls == 0 && end.IsZero() {
-		return nil
-	}
-	b := governor.Budget{Run: r.ID, Calls: int64(budget.Calls), Until: end}
-	err = governor.SetBudget(ctx, f.backend.Governor(), f.Plan.Name, b, governor.Note{By: cmp.Or(by, "sluice"), Why: "a run begins"})
-	if err == nil {
-		_, err = f.Runs.Store.Mark(ctx, r.ID, budgetMark)
-	}
-	if err != nil {
-		return fmt.Errorf("giving run %s its budget: %w", r.ID, err)
-	}
-	return nil
-}
-
-// FreeBudget takes a run's budget away when the run has ended: what comes later,
-// a replay or another run, has its own.
-func FreeBudget(ctx context.Context, store governor.Store, vendor, id string) error {
-	it, err := store.Load(ctx, vendor)
-	if err != nil || it.Budget == nil || it.Budget.Run != id {
-		return err
-	}
-	return governor.SetBudget(ctx, store, vendor, governor.Budget{}, governor.Note{By: "sluice", Why: "run " + id + " has ended"})
 }
 
 // Flags are what a run's tree did that somebody should look at.

@@ -89,12 +89,12 @@ func TestSamples(t *testing.T) {
 		if d := all.Took.Quantile(0.5); d < 45*time.Millisecond || d > 56*time.Millisecond {
 			t.Errorf("the median call took %v", d)
 		}
-		limit, whole := sum.Lost["limit calls"], time.Duration(0)
-		for _, d := range sum.Lost {
+		limit, whole := sum.Went["limit calls"], time.Duration(0)
+		for _, d := range sum.Went {
 			whole += d
 		}
 		if float64(limit) < 0.8*float64(whole) {
-			t.Errorf("the limit binds, and the time went to %v", sum.Lost)
+			t.Errorf("the limit binds, and the time went to %v", sum.Went)
 		}
 		uses, err := f.Uses(t.Context(), map[string]float64{"calls": 50}, time.Minute)
 		if err != nil {
@@ -235,6 +235,39 @@ func TestDriftDuringAPause(t *testing.T) {
 	})
 }
 
+// TestDriftIsConfirmed: where counters lag, a tier that was off at two looks far
+// apart and right in between has not drifted; one that stays off has.
+func TestDriftIsConfirmed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tree := vendorsim.Tree{Groups: 40, Devices: 40, Datagroups: 40, Points: 1}
+		f := simVirtual(t, fifty+"drift: {percent: 4}\n", sim(tree), func(o *fleet.Options) { o.Lag = time.Minute })
+		if _, v, err := start(t, f, 1, nil, time.Hour); err != nil || !v.Complete() {
+			t.Fatalf("%+v, %v", v, err)
+		}
+		r, err := f.Seed(t.Context(), day(2), false, nil, "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		look := func(devices, dead, flags int) {
+			t.Helper()
+			counts := map[string]run.Count{"groups": {Known: 1, Done: 1 - dead, Dead: dead}, "devices": {Known: devices}}
+			if err := f.Guard(t.Context(), r, counts); err != nil {
+				t.Fatal(err)
+			}
+			if got := flagsOf(t, f, r.ID); len(got) != flags {
+				t.Errorf("with %d devices: flags %q, want %d", devices, got, flags)
+			}
+			time.Sleep(10 * time.Second)
+		}
+		look(50, 0, 0)
+		look(40, 0, 0)
+		look(50, 0, 0)
+		look(50, 1, 0) // what there is below a dead task says nothing
+		look(50, 0, 0)
+		look(50, 0, 1)
+	})
+}
+
 // TestBudgetFirst: a run whose budget could not be set has sent nothing; a run
 // that takes another's place, or comes after it, is not bound by its budget.
 func TestBudgetFirst(t *testing.T) {
@@ -342,11 +375,11 @@ func TestPauseIsTime(t *testing.T) {
 			t.Fatal(err)
 		}
 		took, whole := v.At.Sub(r.Opened), time.Duration(0)
-		for _, d := range sum.Lost {
+		for _, d := range sum.Went {
 			whole += d
 		}
-		if p := sum.Lost["pause"]; p < 57*time.Second || p > 61*time.Second || whole > took+time.Second || whole < took*9/10 {
-			t.Errorf("of %v, %v are told: %v", took, whole, sum.Lost)
+		if p := sum.Went["pause"]; p < 57*time.Second || p > 61*time.Second || whole > took+time.Second || whole < took*9/10 {
+			t.Errorf("of %v, %v are told: %v", took, whole, sum.Went)
 		}
 	})
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -47,7 +46,7 @@ type PlannedTier struct {
 	forecast.Tier
 	Went   forecast.TierResult
 	Exact  bool   // its size is known, not estimated
-	Source string // where its size comes from: "run", "last run", "given"
+	Source string // where its size comes from: "run", "last run", "so far" (of this one), "given"
 }
 
 const (
@@ -60,7 +59,7 @@ var ErrNoTree = errors.New("nothing is known about the size of the vendor's tree
 
 // Forecast tells how long a run takes that has not begun.
 func (f *Fleet) Forecast(ctx context.Context, a Assume) (*Forecast, error) {
-	last, err := f.lastRun(ctx, "", time.Time{})
+	last, err := f.lastRun(ctx, time.Time{})
 	if err != nil {
 		return nil, err
 	}
@@ -69,26 +68,11 @@ func (f *Fleet) Forecast(ctx context.Context, a Assume) (*Forecast, error) {
 
 // ForecastRun tells how long an open run still takes.
 func (f *Fleet) ForecastRun(ctx context.Context, r run.Run, counts map[string]run.Count, a Assume) (*Forecast, error) {
-	last, err := f.lastRun(ctx, r.ID, r.Opened)
+	last, err := f.runBefore(ctx, r)
 	if err != nil {
 		return nil, err
 	}
 	return f.forecast(ctx, a, &r, counts, last)
-}
-
-// lastRun is the newest run that has a verdict over all of its tasks, but for one,
-// of those that were opened before an instant, if there is one.
-func (f *Fleet) lastRun(ctx context.Context, except string, before time.Time) (*run.Run, error) {
-	all, err := f.Runs.Store.List(ctx, f.Plan.Name)
-	if err != nil {
-		return nil, fmt.Errorf("looking for the last run of %s: %w", f.Plan.Name, err)
-	}
-	for _, r := range all { // newest first
-		if r.ID != except && (before.IsZero() || r.Opened.Before(before)) && r.State == run.Closed && r.Verdict != nil && r.Verdict.Known > len(r.Seeds) {
-			return &r, nil
-		}
-	}
-	return nil, nil
 }
 
 func (f *Fleet) forecast(ctx context.Context, a Assume, r *run.Run, counts map[string]run.Count, last *run.Run) (*Forecast, error) {
@@ -234,7 +218,8 @@ func (f *Fleet) tree(out *Forecast, a Assume, counts map[string]run.Count, verdi
 func (f *Fleet) machine(out *Forecast, a Assume) {
 	flush := cmp.Or(f.opt.Engine.FlushEvery, 5*time.Second)
 	m := forecast.Fleet{
-		Every: out.Limits.Interval, InFlight: out.Limits.InFlight, Own: 32, Workers: max(a.Workers, 1), Yield: usualYield,
+		Bounds: boundsOf(out.Limits, f.Runs.Tiers, out.At),
+		Every:  out.Limits.Interval, InFlight: out.Limits.InFlight, Own: 32, Workers: max(a.Workers, 1), Yield: usualYield,
 		Flush: flush, FlushSize: cmp.Or(f.opt.Engine.FlushResults, 256), Settle: 20 * time.Millisecond,
 		Wake: f.opt.Idle / 2, Start: 100 * time.Millisecond, End: 2*f.opt.Idle + 100*time.Millisecond,
 	}
@@ -264,6 +249,51 @@ func (p *Forecast) With(every time.Duration, inFlight, workers int) *Forecast {
 	return &q
 }
 
+// Under is the forecast under other limits.
+func (p *Forecast) Under(rep governor.Report) *Forecast {
+	q := *p
+	q.Tiers = slices.Clone(p.Tiers)
+	q.fleet.Every, q.fleet.InFlight = rep.Interval, rep.InFlight
+	var tiers []string
+	for _, t := range p.model {
+		tiers = append(tiers, t.Name)
+	}
+	q.fleet.Bounds = boundsOf(rep, tiers, p.At)
+	q.solve()
+	return &q
+}
+
+// boundsOf are the limits that do not bind all calls alike, and those that count by
+// the day or the hour.
+func boundsOf(rep governor.Report, tiers []string, at time.Time) (out []forecast.Bound) {
+	for _, l := range rep.Limits {
+		l := l
+		of := l.Now.Of
+		if of == nil {
+			of = &governor.Scope{}
+		}
+		b := forecast.Bound{Name: l.Spec.Name}
+		if l.Quota != nil {
+			b.Count, b.Left = float64(l.Now.Count), float64(l.Quota.Left)
+			b.Reset = func(after time.Duration) time.Duration { return l.Now.NextReset(at.Add(after)).Sub(at) }
+		} else if b.Every = l.Every; b.Every == 0 || l.Now.Of == nil {
+			continue
+		}
+		if of.Each != "" {
+			continue // how many values there are is not known beforehand
+		}
+		for _, t := range tiers {
+			units := float64(max(of.Weight[t], of.AtMost, 1))
+			if of.Tiers != nil && !slices.Contains(of.Tiers, t) {
+				units = 0
+			}
+			b.Units = append(b.Units, units)
+		}
+		out = append(out, b)
+	}
+	return out
+}
+
 // Fleet is what the forecast walks the tree with.
 func (p *Forecast) Fleet() forecast.Fleet { return p.fleet }
 
@@ -278,13 +308,10 @@ func (p *Forecast) Complete() error {
 // Binding is the limit that is the tightest by its rate, and the one that is by
 // its calls in flight; empty: there is none.
 func Binding(rep governor.Report) (rate, inFlight string) {
-	var widest time.Duration
 	fewest := 0
 	for _, l := range rep.Limits {
-		if l.Rate > 0 {
-			if every := time.Duration(float64(time.Second) / l.Rate); every > widest {
-				rate, widest = l.Spec.Name, every
-			}
+		if l.Binds && rate == "" {
+			rate = l.Spec.Name
 		}
 		if n := l.Now.InFlight; n > 0 && (fewest == 0 || n < fewest) {
 			inFlight, fewest = l.Spec.Name, n
@@ -296,7 +323,7 @@ func Binding(rep governor.Report) (rate, inFlight string) {
 // MinutesLeft estimates how long an open run still takes; 0 where nobody can
 // tell.
 func (f *Fleet) MinutesLeft(ctx context.Context, r run.Run, counts map[string]run.Count) float64 {
-	p, err := f.ForecastRun(ctx, r, maps.Clone(counts), Assume{})
+	p, err := f.ForecastRun(ctx, r, counts, Assume{})
 	if err != nil {
 		return 0
 	}

@@ -4,73 +4,21 @@ import (
 	"context"
 	"math"
 	"net/http"
-	"net/http/httptest"
-	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/sluicehq/sluice/internal/fanout"
 	"github.com/sluicehq/sluice/internal/fleet"
-	"github.com/sluicehq/sluice/internal/governor"
-	"github.com/sluicehq/sluice/internal/governor/governortest"
-	"github.com/sluicehq/sluice/internal/localfleet"
+	"github.com/sluicehq/sluice/internal/fleet/fleettest"
 	"github.com/sluicehq/sluice/internal/run"
-	"github.com/sluicehq/sluice/internal/vendorapi"
 	"github.com/sluicehq/sluice/internal/vendorsim"
-	"github.com/sluicehq/sluice/vendors"
 )
-
-// virtual is a home whose governor keeps virtual time: the real one's clock is
-// the file system's.
-type virtual struct {
-	*localfleet.Home
-	model *governortest.Model
-}
-
-func (v virtual) Governor() governor.Store { return v.model }
-
-// inProcess is a simulated vendor without a network.
-type inProcess struct{ sim http.Handler }
-
-func (p inProcess) RoundTrip(r *http.Request) (*http.Response, error) {
-	w := httptest.NewRecorder()
-	p.sim.ServeHTTP(w, r)
-	resp := w.Result()
-	resp.Request = r
-	return resp, nil
-}
 
 // simVirtual is a fleet in virtual time, over a simulated vendor with the limits.
 func simVirtual(t *testing.T, limits string, sim http.Handler, change ...func(*fleet.Options)) *fleet.Fleet {
 	t.Helper()
-	src, err := vendors.Specs.ReadFile("sim.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	text := strings.Replace(string(src), "  - {name: calls, bucket: 1000/s, burst: 50, in_flight: 64}\n", limits, 1)
-	spec, err := vendorapi.Parse("sim.yaml", []byte(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	plan, err := spec.Bind(map[string]string{"base": "http://sim.invalid"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	h, err := localfleet.Open(t.Context(), t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { h.Close() })
-	opt := fleet.Options{Engine: fanout.Config{Wait: true, LongPoll: time.Second}, Transport: inProcess{sim}}
-	for _, c := range change {
-		c(&opt)
-	}
-	f, err := fleet.New(plan, virtual{h, governortest.NewModel()}, opt)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return f
+	return fleettest.New(t, limits).Fleet(t, fleettest.Vendor{Handler: sim}, change...)
 }
 
 // walk reads a day to its verdict and tells how long that took.

@@ -189,7 +189,7 @@ func (r *recorder) keep(now time.Time) {
 // governed notes what the governor says at the slice's end.
 func (r *recorder) governed(s *series.Sample) {
 	now := r.w.governor.Now()
-	s.Rates, s.Every = now.Rates, now.Every
+	s.Rates = now.Rates
 	if b := now.Brake; b.Set.After(r.brake) {
 		r.brake = b.Set
 		if b.Until.After(s.At) { // not one that was over before

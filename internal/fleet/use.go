@@ -15,7 +15,7 @@ type Use struct {
 	Calls     int
 	Throttled int
 	Share     map[string]float64       // of what each limit allowed, 0 to 1
-	Lost      map[string]time.Duration // task time, by what bound it: a limit, the vendor, us
+	Lost      map[string]time.Duration // where the clock's time went: to what bound the work, the vendor, us
 }
 
 // Uses is a vendor's use over some spans, and what the vendor last said.
@@ -28,8 +28,8 @@ type Uses struct {
 
 // Uses adds up what the whole fleet did in the spans before the present slice,
 // and what there is of that: a sample is written when its slice, or its process's
-// work, ends. rates are the calls a
-// second that each limit allows now; they stand for the times without a sample.
+// work, ends. rates are the calls a second that each limit allows now; they stand
+// for the times without a sample.
 func (f *Fleet) Uses(ctx context.Context, rates map[string]float64, spans ...time.Duration) (Uses, error) {
 	var out Uses
 	store := f.backend.Series()
@@ -88,5 +88,5 @@ func (f *Fleet) DoneIn(ctx context.Context, opened, closed time.Time) (series.Su
 	if closed.IsZero() {
 		closed = time.Now()
 	}
-	return series.Over(ctx, store, f.Plan.Name, opened.Add(-series.Slice), closed.Add(series.Slice))
+	return series.Over(ctx, store, f.Plan.Name, opened.Add(-series.Slice), closed) // the slices in which it was opened and closed included
 }

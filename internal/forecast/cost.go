@@ -1,10 +1,6 @@
 package forecast
 
-import (
-	"time"
-
-	"github.com/sluicehq/sluice/internal/price"
-)
+import "github.com/sluicehq/sluice/internal/price"
 
 // Memory is the smallest memory of a tier's function, in MB, that carries a rate
 // of calls a second, as measured with the functions' programs held to the share
@@ -65,6 +61,3 @@ func (r Result) Scaled(used map[string]float64, calls float64, t Tree, mb int) p
 	w.S3Puts, w.S3Gets = used["puts"]*by, used["gets"]*by
 	return w
 }
-
-// Minutes is a duration as people read a forecast.
-func (r Result) Minutes() float64 { return float64(r.Duration) / float64(time.Minute) }

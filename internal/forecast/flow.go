@@ -1,6 +1,7 @@
 package forecast
 
 import (
+	"slices"
 	"time"
 )
 
@@ -32,6 +33,8 @@ type flow struct {
 	stages  []*stage
 	now, dt time.Duration
 	permits float64 // left over from the steps before
+	pots    []*pot
+	pauses  []Pause
 	bound   map[string]time.Duration
 	depth   []Point
 	every   int // keep each so manieth step's depth
@@ -68,6 +71,14 @@ func newFlow(tiers []Tier, f Fleet) *flow {
 	least := saturated(calls * float64(f.Every))
 	if n := s.atOnce(); n > 0 {
 		least = max(least, saturated(float64(slowest)/n))
+	}
+	for _, b := range f.Bounds {
+		s.pots = append(s.pots, b.pot())
+		units := 0.0
+		for i, st := range s.stages {
+			units += st.res.Calls * b.units(i)
+		}
+		least = max(least, saturated(units*float64(b.Every)))
 	}
 	s.dt = min(max(least/20000, time.Millisecond), time.Second)
 	s.dt = max(min(s.dt, quickest/4), least/100000, time.Millisecond)
@@ -196,9 +207,13 @@ func (s *flow) call(busy bool) (bound string) {
 		return bound
 	}
 	s.grant()
+	s.fill()
 	room, why := s.room(ready)
 	demand := 0.0
+	held := false
 	for _, st := range ready {
+		n, _ := s.allowed(s.index(st))
+		held = held || n < st.queue*st.Calls
 		demand += st.queue * st.Calls
 	}
 	give := min(demand, s.permits, room)
@@ -210,7 +225,9 @@ func (s *flow) call(busy bool) (bound string) {
 		bound = why
 	}
 	if s.share(ready, give) > little && bound != Rate {
-		bound = Own
+		if bound = Own; held {
+			bound = Rate
+		}
 	}
 	for _, st := range ready {
 		st.res.boundTimes[bound] += s.dt
@@ -225,13 +242,18 @@ func (s *flow) grant() {
 		s.permits = 1e18
 		return
 	}
-	yield := s.f.Yield
-	if yield <= 0 {
-		yield = 1
-	}
-	add := float64(s.dt) / float64(s.f.Every) * yield
+	add := float64(s.dt) / float64(s.f.Every) * s.yield()
 	s.permits = min(s.permits+add, max(2*add, 1+add))
 }
+
+func (s *flow) yield() float64 {
+	if s.f.Yield <= 0 {
+		return 1
+	}
+	return s.f.Yield
+}
+
+func (s *flow) index(st *stage) int { return slices.Index(s.stages, st) }
 
 // crowd is how much of a step a call of the tier is under way.
 func (s *flow) crowd(st *stage) float64 { return min(1, float64(st.Latency)/float64(s.dt)) }
@@ -272,9 +294,14 @@ func (s *flow) share(ready []*stage, give float64) (left float64) {
 			if s.f.Apart && s.f.Own > 0 {
 				k = min(k, max(0, s.own()/max(s.crowd(st), little)-st.inFlight))
 			}
+			if len(s.pots) > 0 {
+				n, _ := s.allowed(s.index(st))
+				k = min(k, n)
+			}
 			if k <= little {
 				continue
 			}
+			s.took(s.index(st), k)
 			st.start(s.now, k)
 			used += k
 			if st.queue > little {
@@ -321,7 +348,7 @@ func (s *flow) keepDepth() {
 }
 
 func (s *flow) result() Result {
-	r := Result{Duration: s.now + s.f.End, Bound: s.bound, Depth: s.depth}
+	r := Result{Duration: s.now + s.f.End, Bound: s.bound, Depth: s.depth, Pauses: s.pauses}
 	r.Bound[Us] += s.f.Start + s.f.End
 	for _, st := range s.stages {
 		most := time.Duration(-1)

@@ -27,6 +27,7 @@ type Fleet struct {
 	Workers  int           // processes for each tier, or for all
 	Apart    bool          // each tier has its own processes (AWS)
 	Yield    float64       // the part of the permits that is used, 0 to 1
+	Bounds   []Bound       // what else limits calls
 
 	Flush     time.Duration // the longest that a result waits for its commit batch
 	FlushSize int           // and how many results make one
@@ -55,6 +56,7 @@ type Result struct {
 	Tiers    []TierResult
 	Bound    map[string]time.Duration // where the time goes, by what binds
 	Depth    []Point                  // queued over time: about a hundred points
+	Pauses   []Pause                  // for counts that are used up, by when they begin
 }
 
 // A TierResult is the forecast of one tier.
@@ -87,7 +89,9 @@ const longest = 10 * 365 * 24 * time.Hour
 func Of(tiers []Tier, f Fleet) Result {
 	s := newFlow(tiers, f)
 	for !s.over() && s.now < longest && s.steps < mostSteps {
-		s.step()
+		if len(s.pots) == 0 || !s.jump() {
+			s.step()
+		}
 	}
 	return s.result()
 }

@@ -1,6 +1,9 @@
 package functions
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // secretsAge is how long a function uses what it has read of the secrets: ticks
 // come every minute, and Secrets Manager bills each read.
@@ -32,4 +35,9 @@ func (s fresh) Secret(vendor, name string) (string, error) {
 	}
 	s.f.secrets[name] = secret{value, time.Now()}
 	return value, nil
+}
+
+// Session implements vendorapi.Sessions.
+func (s fresh) Session(ctx context.Context, vendor string, f func(context.Context, []byte) ([]byte, error)) error {
+	return s.f.vendor.Secrets().Session(ctx, vendor, f)
 }

@@ -31,7 +31,7 @@ func TestStoreFails(t *testing.T) {
 			m.blind.Store(true)
 		}
 		time.Sleep(3 * time.Second)
-		o, err := f.members[0].Outlook(t.Context(), time.Second)
+		o, err := f.members[0].Outlook(t.Context(), "", time.Second)
 		if err != nil || o.Hold != fanout.Blind || !strings.Contains(o.Why, errFault.Error()) {
 			t.Errorf("outlook without a store: %+v, %v", o, err)
 		}
@@ -63,7 +63,7 @@ func TestOneStoreFails(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
 		began := time.Now()
-		if _, err := f.members[0].Take(ctx); !errors.Is(err, fanout.ErrNoPermit) {
+		if _, err := f.members[0].Take(ctx, fanout.Call{}); !errors.Is(err, fanout.ErrNoPermit) {
 			t.Errorf("Take without a store: %v", err)
 		}
 		if d := time.Since(began); d > 22*time.Second {
@@ -99,7 +99,7 @@ func TestClockOff(t *testing.T) {
 			if s := m.Stats(); s.Booked+s.Used+len(s.Writes) > 0 {
 				t.Errorf("clock off by %v: %+v", off, s)
 			}
-			o, err := m.Outlook(t.Context(), time.Second)
+			o, err := m.Outlook(t.Context(), "", time.Second)
 			want := "this machine's clock is 2.0 s ahead of the store's; no calls until it is right"
 			if off < 0 {
 				want = strings.Replace(want, "ahead of", "behind", 1)
@@ -176,7 +176,7 @@ func oneFault(t *testing.T, n int, after bool) bool {
 	_ = f.members[1].Outage(t.Context(), "down")
 	for range 12 { // the first probe is due after a second
 		time.Sleep(100 * time.Millisecond)
-		_, _ = f.members[0].Probe(t.Context(), func(context.Context) error { return nil })
+		_, _ = f.members[0].Probe(t.Context(), fanout.Call{}, func(context.Context) error { return nil })
 	}
 	if err := governor.SetLimit(t.Context(), f.store, "v", halved(l), l, me); err != nil {
 		t.Fatal(err)

@@ -61,6 +61,7 @@ func (g *Governor) brake(it *Item, now, sent time.Time, retryAfter time.Duration
 	it.Brake = b
 	if escalates {
 		it.ease(g.cfg.Limits, now)
+		it.ramp(g.cfg.Limits, it.Brake.Until)
 		it.log(Entry{At: now, By: g.cfg.Member, What: "brake", New: it.brakeText(g.cfg.Limits, now), Why: b.Why})
 	} else {
 		it.postpone(b.Until)

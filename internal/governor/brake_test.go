@@ -31,7 +31,7 @@ func TestOutsideBrake(t *testing.T) {
 		if err := outside.Throttled(t.Context(), at, 3*time.Second); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(20 * time.Second)
+		time.Sleep(25 * time.Second)
 		f.fits(f.close())
 		after := f.vendor.Between(at, at.Add(3*time.Second))
 		t.Logf("calls after the brake: %d", after)
@@ -41,10 +41,87 @@ func TestOutsideBrake(t *testing.T) {
 		if n := f.vendor.Between(at.Add(100*time.Millisecond+f.jitter), at.Add(3*time.Second)); n > 0 {
 			t.Errorf("%d calls later in the brake", n)
 		}
-		if s := f.share(l, 13100*time.Millisecond, 30*time.Second); s < 0.99 {
+		if s := f.share(l, 18500*time.Millisecond, 35*time.Second); s < 0.99 {
 			t.Errorf("used %.4f of the limit after the brake", s)
 		}
 	})
+}
+
+// After a brake one call stands alone for a second, in the whole fleet; then the
+// rate rises from a quarter to all of it in four seconds, unless that one call is
+// refused, too.
+func TestProbeAndRamp(t *testing.T) {
+	t.Parallel()
+	for name, limits := range map[string][]governor.Limit{
+		"a rate": {bucket(40, 5)}, "two": {window(400, 10*time.Second), bucket(100, 5)}, "in flight": {{Name: "f", InFlight: 8}},
+		"scopes": {bucket(40, 5), tiers(named("s", bucket(5, 2)), "")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFleet(t, limits...)
+				f.jitter = 0
+				var refuse atomic.Bool
+				f.answer = func() error {
+					if refuse.Load() {
+						return &fanout.CallError{Class: fanout.Throttled, RetryAfter: 2 * time.Second}
+					}
+					return nil
+				}
+				for range 4 {
+					f.add(40)
+				}
+				time.Sleep(5 * time.Second)
+				if err := f.members[0].Throttled(t.Context(), time.Now(), 5*time.Second); err != nil {
+					t.Fatal(err)
+				}
+				brakeEnd := func() time.Time {
+					it, _ := f.store.Load(t.Context(), "v")
+					return it.Brake.Until
+				}
+				refuse.Store(true)
+				var ends []time.Time
+				for range 3 { // each brake is followed by one call, which is refused
+					ends = append(ends, brakeEnd())
+					time.Sleep(time.Until(ends[len(ends)-1].Add(1900 * time.Millisecond)))
+					if len(ends) == 3 {
+						break
+					}
+				}
+				for _, end := range ends {
+					if n := f.vendor.Between(end, end.Add(1900*time.Millisecond)); n != 1 {
+						t.Errorf("%d calls after a brake whose probe is refused", n)
+					}
+				}
+				refuse.Store(false)
+				end := brakeEnd()
+				time.Sleep(time.Until(end.Add(12 * time.Second)))
+				f.close()
+				first := f.vendor.Arrivals()[len(f.vendor.Arrivals())-f.vendor.Between(end, end.Add(time.Hour))]
+				between := func(from, to float64) int {
+					s := float64(time.Second)
+					return f.vendor.Between(first.Add(time.Duration(from*s)), first.Add(time.Duration(to*s)))
+				}
+				if n := between(0, 0.999); n != 1 || first.Sub(end) > time.Second {
+					t.Errorf("%d calls in the first second, %v after the brake", n, first.Sub(end))
+				}
+				if name == "in flight" {
+					if n := between(1, 3); n < 100 {
+						t.Errorf("%d calls in two seconds after the probe", n)
+					}
+					return
+				}
+				rate := 40.0
+				if name == "scopes" {
+					rate = 5
+				}
+				for from, share := range map[float64]float64{1: 0.34, 2: 0.53, 3: 0.72, 4: 0.91, 5: 1, 6: 1} {
+					if n, want := float64(between(from, from+1)), rate*share; n > want+3 || n < want*0.7-2 {
+						t.Errorf("%v calls in the second %v s after the probe, want %.0f", n, from, want)
+					}
+				}
+			})
+		})
+	}
 }
 
 // Who is throttled obeys at once, even if the store does not answer.
@@ -241,13 +318,13 @@ func TestRateChangeAndBrake(t *testing.T) {
 				}
 				time.Sleep(30 * time.Millisecond) // less than a poll: some hear of both at once
 			}
-			time.Sleep(15 * time.Second)
+			time.Sleep(20 * time.Second)
 			f.fits(f.close())
 			if n := f.vendor.Between(at, at.Add(3*time.Second)); n > 200*130/1000+4 {
 				t.Errorf("brake first %v: %d calls while braked", brakeFirst, n)
 			}
 			checkHalved(t, f, l, at.Add(3*time.Second), 10*time.Second)
-			if n := f.vendor.Between(at.Add(4*time.Second), at.Add(14*time.Second)); n < 980 {
+			if n := f.vendor.Between(at.Add(9*time.Second), at.Add(19*time.Second)); n < 980 {
 				t.Errorf("brake first %v: %d calls in 10 s afterwards", brakeFirst, n)
 			}
 		})

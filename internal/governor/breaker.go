@@ -58,11 +58,11 @@ func (g *Governor) Stop(ctx context.Context, why string) error {
 // probe due -> claimed and its slot booked in one write -> its instant came ->
 // call -> verdict written. A prober that crashes is given up when its lease
 // ends; a call that ends without a verdict on the vendor hands the probe on.
-func (g *Governor) Probe(ctx context.Context, call func(context.Context) error) (tried bool, err error) {
+func (g *Governor) Probe(ctx context.Context, of fanout.Call, call func(context.Context) error) (tried bool, err error) {
 	if err := g.refresh(ctx); err != nil {
 		return false, err
 	}
-	s, err := g.claim(ctx)
+	s, err := g.claim(ctx, of)
 	if errors.Is(err, errUnchanged) {
 		return false, nil
 	}
@@ -79,8 +79,9 @@ func (g *Governor) Probe(ctx context.Context, call func(context.Context) error) 
 }
 
 // claim takes the probe for this process, if it is due and nobody else's.
-func (g *Governor) claim(ctx context.Context) (slot, error) {
+func (g *Governor) claim(ctx context.Context, of fanout.Call) (slot, error) {
 	g.mu.Lock()
+	c := g.class(of)
 	due := g.probeDue(&g.view.item, g.instant().wall)
 	g.mu.Unlock()
 	if !due {
@@ -91,14 +92,12 @@ func (g *Governor) claim(ctx context.Context) (slot, error) {
 		if !g.probeDue(it, now) {
 			return time.Time{}, errUnchanged
 		}
-		got := g.probeSlot(it, now)
+		got := g.probeSlot(it, c, now)
 		if len(got) == 0 {
 			return time.Time{}, errUnchanged
 		}
 		s = got[0]
 		s.probe = true
-		it.Booked = s.at
-		it.Budget.spend(1)
 		it.Breaker.Owner, it.Breaker.Slot = g.cfg.Member, s.at
 		it.Breaker.Lease = s.at.Add(g.cfg.CallTimeout + probeSpare)
 		return s.at, nil
@@ -106,14 +105,13 @@ func (g *Governor) claim(ctx context.Context) (slot, error) {
 	return s, err
 }
 
-func (g *Governor) probeSlot(it *Item, now time.Time) []slot {
-	if at := now.Add(lead); !g.paced() {
-		if it.Budget.left() == 0 || it.Budget.ended(at) {
-			return nil
-		}
-		return []slot{{at: at, late: it.Budget.within(at, mostLate), epoch: it.Epoch}}
+// probeSlot books one slot, for a class that needs none as well.
+func (g *Governor) probeSlot(it *Item, c *class, now time.Time) []slot {
+	got := g.slotsOf(it, now, g.rules.rulings(it, now), c, 1, purse{}, nil)
+	for i := range got {
+		got[i].paid = nil // it stays counted, whatever becomes of it
 	}
-	return g.slotsOf(it, now, 1, 0, nil)
+	return got
 }
 
 // probeDue tells whether a probe may be claimed now.

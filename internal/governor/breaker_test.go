@@ -45,9 +45,9 @@ func (o *outage) probe(context.Context) error {
 
 func (m *member) probeAlways(call func(context.Context) error) {
 	for m.ctx.Err() == nil {
-		o, err := m.Outlook(m.ctx, time.Second)
+		o, err := m.Outlook(m.ctx, "", time.Second)
 		if err == nil && o.Hold == fanout.Outage {
-			_, _ = m.Probe(m.ctx, call)
+			_, _ = m.Probe(m.ctx, fanout.Call{}, call)
 		}
 		select {
 		case <-m.ctx.Done():
@@ -119,7 +119,7 @@ func TestProberCrashes(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(1100 * time.Millisecond)
-		tried, err := a.Probe(t.Context(), func(context.Context) error { a.crash(); return errCrashed })
+		tried, err := a.Probe(t.Context(), fanout.Call{}, func(context.Context) error { a.crash(); return errCrashed })
 		if !tried || err == nil {
 			t.Fatalf("tried %v, %v", tried, err)
 		}
@@ -129,7 +129,7 @@ func TestProberCrashes(t *testing.T) {
 			b.probeAlways(func(context.Context) error { took = time.Since(at); return nil })
 		})
 		time.Sleep(20 * time.Second)
-		if o, err := b.Outlook(t.Context(), time.Second); err != nil || o.Hold != fanout.Free {
+		if o, err := b.Outlook(t.Context(), "", time.Second); err != nil || o.Hold != fanout.Free {
 			t.Errorf("outlook %+v, %v", o, err)
 		}
 		f.close()
@@ -162,15 +162,15 @@ func TestProbeVerdicts(t *testing.T) {
 				if err := m.Outage(t.Context(), "down"); err != nil {
 					t.Fatal(err)
 				}
-				if tried, err := m.Probe(t.Context(), nil); tried || err != nil {
+				if tried, err := m.Probe(t.Context(), fanout.Call{}, nil); tried || err != nil {
 					t.Errorf("a probe before its time: %v, %v", tried, err)
 				}
 				time.Sleep(time.Second)
-				tried, err := m.Probe(t.Context(), func(context.Context) error { return c.err })
+				tried, err := m.Probe(t.Context(), fanout.Call{}, func(context.Context) error { return c.err })
 				if !tried || !errors.Is(err, c.err) {
 					t.Errorf("tried %v, %v", tried, err)
 				}
-				if o, err := m.Outlook(t.Context(), time.Second); err != nil || o.Hold != c.hold {
+				if o, err := m.Outlook(t.Context(), "", time.Second); err != nil || o.Hold != c.hold {
 					t.Errorf("outlook %+v, %v; want %q", o, err, c.hold)
 				}
 				f.close()
@@ -220,7 +220,7 @@ func TestTakeDuringOutage(t *testing.T) {
 			t.Fatal(err)
 		}
 		began := time.Now()
-		if _, err := m.Take(t.Context()); !errors.Is(err, fanout.ErrNoPermit) || time.Since(began) > time.Second {
+		if _, err := m.Take(t.Context(), fanout.Call{}); !errors.Is(err, fanout.ErrNoPermit) || time.Since(began) > time.Second {
 			t.Errorf("Take: %v after %v", err, time.Since(began))
 		}
 		f.close()

@@ -25,14 +25,6 @@ type Budget struct {
 // a vendor that limits nothing but calls at once.
 const creditBlock = 32
 
-// credits are calls of a budget that this process has booked and not made: bought
-// ahead, or booked with a slot that went to waste.
-type credits struct {
-	n  int
-	on bool      // some of it is being paid with
-	of time.Time // the budget's Since
-}
-
 // left is how many permits may still be booked.
 func (b *Budget) left() int {
 	if b == nil || b.Calls == 0 {
@@ -128,90 +120,62 @@ func (g *Governor) haltDue(now instant) bool {
 		(it.Budget.ended(now.wall) || g.funds() == 0)
 }
 
-// counted tells whether calls need credit: those of a vendor without a rate,
-// which book nothing, while a budget counts. g.mu is held.
-func (g *Governor) counted() bool {
+// counted tells whether calls of a class without slots are counted: they need
+// credit. g.mu is held.
+func (g *Governor) counted(c *class) bool {
 	b := g.view.item.Budget
-	return b != nil && b.Calls > 0 && !g.paced()
+	return !c.paced() && (b != nil && b.Calls > 0 || len(c.calendars) > 0)
 }
 
-// credit takes the credit for one call. g.mu is held.
-func (g *Governor) credit() bool {
-	if !g.counted() {
-		return true
+// credit takes the credit for one call of a class without slots at now, or tells
+// that there is none. g.mu is held.
+func (g *Governor) credit(c *class, now time.Time) ([]charge, bool) {
+	if !g.counted(c) {
+		return nil, true
 	}
-	if g.funds() == 0 {
-		wake(g.keeping)
-		return false
+	charges := g.rules.charges(&g.view.item, c, now)
+	for _, ch := range charges {
+		if g.purse[ch.account] < ch.units {
+			wake(g.keeping)
+			return nil, false
+		}
 	}
-	g.credits.n--
-	return true
+	for _, ch := range charges {
+		g.purse[ch.account] -= ch.units
+	}
+	return charges, true
 }
 
-// funds is how much credit of the present budget is left. g.mu is held.
-func (g *Governor) funds() int {
-	if b := g.view.item.Budget; b == nil || !b.Since.Equal(g.credits.of) {
-		return 0
-	}
-	return g.credits.n
-}
+// funds is how much of the present budget is in the purse. g.mu is held.
+func (g *Governor) funds() int { return g.purse[account{of: g.view.item.Budget.since()}] }
 
-// wasted keeps what a slot cost that nobody has used. g.mu is held.
-func (g *Governor) wasted(s slot) {
-	if s.of.IsZero() {
-		return
-	}
-	if !s.of.Equal(g.credits.of) {
-		g.credits = credits{of: s.of}
-	}
-	g.credits.n++
-}
-
-// allCredit takes all credit, for a write that is to pay with it.
-func (g *Governor) allCredit() credits {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	c := g.credits
-	g.credits.n, g.credits.on = 0, c.n > 0
-	return c
-}
-
-// giveBack returns what of it the write did not need.
-func (g *Governor) giveBack(c credits, n int) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.credits.on = false
-	if n > 0 && c.of.Equal(g.credits.of) {
-		g.credits.n += n
-	}
-}
-
-// borrow books credit in one write: a block, and near the end so little that
-// other processes find some too.
-func (g *Governor) borrow(ctx context.Context) error {
-	var got credits
+// borrow books credit for calls of a class without slots in one write: a block,
+// and near the end so little that other processes find some too.
+func (g *Governor) borrow(ctx context.Context, c *class) error {
+	got := purse{}
 	_, err := g.member(ctx, "book", 0, func(it *Item, now time.Time) (time.Time, error) {
-		got = credits{}
-		left := it.Budget.left()
-		if it.Budget == nil || it.Budget.Calls == 0 || left == 0 || it.Stop.Kind != "" || it.Breaker.Open() || it.Budget.ended(now) {
+		clear(got)
+		charges := g.rules.charges(it, c, now)
+		left := g.rules.left(it, c, nil, now)
+		if len(charges) == 0 || left == 0 || it.Stop.Kind != "" || it.Breaker.Open() || it.Budget.ended(now) {
 			return time.Time{}, errUnchanged
 		}
-		got.of = it.Budget.Since
-		got.n = min(creditBlock, max(left/(2*it.live(now, g.cfg.Member)), 1))
-		it.Budget.spend(got.n)
+		n := min(creditBlock, max(left/(2*it.live(now, g.cfg.Member)), 1))
+		for _, ch := range charges {
+			it.spend(ch, n*ch.units)
+			got[ch.account] = n * ch.units
+		}
+		for range n {
+			g.rules.countTold(it, c, now)
+		}
 		it.Booked = latest(it.Booked, now)
 		return now, nil
 	})
 	if err != nil && !errors.Is(err, errUnchanged) {
 		return err
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if got.n > 0 {
-		if !got.of.Equal(g.credits.of) {
-			g.credits = credits{of: got.of}
-		}
-		g.credits.n += got.n
+	if err == nil {
+		g.refill(got)
 	}
 	wake(g.pacing)
 	return nil
@@ -263,7 +227,7 @@ func SetBudget(ctx context.Context, s Store, vendor string, b Budget, n Note) er
 func (g *Governor) stopped(now instant) Stop {
 	it := &g.view.item
 	s := it.stopped(now.wall)
-	if s.Kind == ByBudget && it.Stop.Kind == "" && !it.Budget.ended(now.wall) && (g.funds() > 0 || g.credits.on) {
+	if s.Kind == ByBudget && it.Stop.Kind == "" && !it.Budget.ended(now.wall) && (g.funds() > 0 || g.paying) {
 		return Stop{}
 	}
 	return s

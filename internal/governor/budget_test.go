@@ -87,10 +87,10 @@ func checkUsedUp(t *testing.T, f *fleet, calls int64) {
 	if s := stopped(t, f); s.Kind != governor.ByBudget || s.Why != why {
 		t.Errorf("stopped: %+v", s)
 	}
-	if _, err := f.members[0].Take(t.Context()); !errors.Is(err, fanout.ErrNoPermit) || !strings.Contains(err.Error(), why) {
+	if _, err := f.members[0].Take(t.Context(), fanout.Call{}); !errors.Is(err, fanout.ErrNoPermit) || !strings.Contains(err.Error(), why) {
 		t.Errorf("Take: %v", err)
 	}
-	if o, err := f.members[1].Outlook(t.Context(), time.Second); err != nil || o.Hold != fanout.Stopped || o.Why != why || o.Calls != 0 {
+	if o, err := f.members[1].Outlook(t.Context(), "", time.Second); err != nil || o.Hold != fanout.Stopped || o.Why != why || o.Calls != 0 {
 		t.Errorf("outlook: %+v, %v", o, err)
 	}
 	r, err := governor.Status(t.Context(), f.store, "v", f.limits, 0)
@@ -161,7 +161,7 @@ func TestBudgetUnderFaults(t *testing.T) {
 					}
 					time.Sleep(45 * time.Second) // until nobody has leased a place
 				}
-				if f.close(); made < 100 {
+				if f.close(); made < 90 {
 					t.Errorf("%d calls in all: the test shows little", made)
 				}
 			})
@@ -178,7 +178,7 @@ func trouble(t *testing.T, f *fleet, m *member, rnd *rand.Rand) {
 		_ = m.Outage(t.Context(), "down")
 		for range 4 {
 			time.Sleep(500 * time.Millisecond)
-			_, _ = m.Probe(t.Context(), func(context.Context) error { f.vendor.Begin()(); return nil })
+			_, _ = m.Probe(t.Context(), fanout.Call{}, func(context.Context) error { f.vendor.Begin()(); return nil })
 		}
 	case 2:
 		if rnd.IntN(3) == 0 {
@@ -278,7 +278,7 @@ func TestBudgetsAreApart(t *testing.T) {
 		f := newFleet(t, governor.Limit{Name: "f", InFlight: 8})
 		setBudget(t, f, governor.Budget{Run: "a", Calls: 1000})
 		m := f.add(0)
-		permit, err := m.Take(t.Context())
+		permit, err := m.Take(t.Context(), fanout.Call{})
 		if err != nil {
 			t.Fatal(err)
 		}

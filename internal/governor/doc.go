@@ -1,5 +1,5 @@
 // Package governor hands out permits for a whole fleet: the right to start one
-// vendor call at a booked instant, valid in every limit of the vendor.
+// vendor call at a booked instant, valid in every limit of the vendor that binds it.
 //
 // The one idea: all processes append to one sequence of slots. The vendor's item
 // remembers the latest slot that anybody has booked; a process books its next
@@ -14,9 +14,13 @@
 // The item (see Item) is a JSON text per vendor, read every Poll while calls are
 // made:
 //
-//	booked           the latest slot
+//	booked           the latest slot, of all lanes
+//	lanes            the sequences of slots of limits that bind some calls only, or weigh them
+//	quotas           what is booked of the days and hours that calendar limits count by
+//	told             what the vendor's headers leave of a limit until its reset
 //	epoch, cuts      slots withdrawn by a brake, a stop, an outage, a new rate
 //	brake            nobody calls before; how often in a row
+//	probe            the slot after a brake that stands alone
 //	breaker          the vendor is down: since when, next probe, who is at it
 //	stop             stopped by an operator, refused credentials, a budget, drift
 //	members          processes: alive until, places in flight wanted and held

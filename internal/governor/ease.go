@@ -68,7 +68,7 @@ func (it *Item) share(limit string, t time.Time) int {
 // the brake's end.
 func (it *Item) ease(limits []Limit, now time.Time) {
 	for _, l := range limits {
-		if l.Recover == 0 || l.Kind == Unpaced {
+		if l.Recover == 0 || !l.paced() {
 			continue
 		}
 		e := Ease{Share: max(it.share(l.Name, now)/2, 1), From: it.Brake.Until, Over: l.Recover}

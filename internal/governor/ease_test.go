@@ -117,7 +117,7 @@ func (h *history) step() {
 		h.fails()
 	}
 	h.now = h.now.Add(h.upTo(3 * time.Second))
-	if from, _ := governor.Segments(h.limits, 0, &h.it, h.now); len(from) > 1+3*16+4+1 {
+	if from, _ := governor.Segments(h.limits, 0, &h.it, h.now); len(from) > 1+4*16+4+1 {
 		h.t.Fatalf("%d segments", len(from))
 	}
 }

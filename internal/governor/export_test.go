@@ -44,3 +44,9 @@ func (it *Item) Prune(now time.Time) { it.prune(now) }
 
 // ShareAt is what brakes have left of a limit, in 64ths.
 func (it *Item) ShareAt(limit string, t time.Time) int { return it.share(limit, t) }
+
+// Period is the one of a calendar limit that t is in.
+func Period(l Limit, t time.Time) (from, to time.Time) {
+	p := l.period(t)
+	return p.from, p.to
+}

@@ -131,7 +131,7 @@ func (m *member) crash() { m.crashed.Store(true); m.kill() }
 
 func (m *member) callAlways() {
 	for m.ctx.Err() == nil {
-		permit, err := m.Take(m.ctx)
+		permit, err := m.Take(m.ctx, fanout.Call{})
 		if err != nil {
 			select {
 			case <-m.ctx.Done():

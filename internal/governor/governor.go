@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,6 +29,9 @@ type Config struct {
 	CallTimeout time.Duration // no call takes longer; 30 s
 	Spread      time.Duration // how far the fleet's clocks differ; 0 on one machine
 	Slow        time.Duration // how long after its instant a write may take effect; 0 on one machine
+
+	// Value is what a call has for the name of a limit's Each; empty: nothing.
+	Value func(name string, c fanout.Call) string
 
 	Now func() time.Time // this machine's clock; time.Now
 	Log *slog.Logger     // nothing by default
@@ -64,20 +68,23 @@ type Governor struct {
 	mu       sync.Mutex // guards everything below
 	closed   bool
 	running  bool
-	since    time.Duration // monotonic: when it began to run
-	pacing   chan struct{} // wakes the pacer
-	keeping  chan struct{} // wakes the keeper
-	waiters  []*waiter     // who wants a permit, in order
-	slots    []slot        // what was booked, in order
+	since    time.Duration  // monotonic: when it began to run
+	pacing   chan struct{}  // wakes the pacer
+	keeping  chan struct{}  // wakes the keeper
+	lines    []*line        // who wants a permit, and what was booked for them
+	debts    map[string]int // what calls have counted beyond what was booked, by lane or calendar
+	plain    *class         // all calls are of it; nil: they are of several
+	expected map[string]int // what calls count whose weight only answers tell, by limit and tier
 	flight   flight
 	view     view
 	obey     time.Time     // this process's own brake, ahead of the store's
-	lastBook time.Duration // monotonic
 	retry    time.Duration // monotonic: no background store operation before, after one failed
 	busy     time.Duration // monotonic: when somebody last waited or called
 	away     time.Duration // monotonic: when somebody was last sent away, or told that there are no calls
+	awayOf   *class        // of what class they were; nil: nobody knows
 	clock    clockState
-	credits  credits                  // calls of a budget
+	purse    purse                    // what was booked and not used
+	paying   bool                     // a write pays with some of it
 	hearing  bool                     // what headers say is being written
 	lows     map[string]time.Duration // monotonic: when headers last said no more than is known, by limit
 	stats    Stats
@@ -88,7 +95,7 @@ var _ fanout.Governor = (*Governor)(nil)
 // A view is the item as last read.
 type view struct {
 	item   Item
-	segs   []segment
+	all    rulings
 	asked  instant // when the read began: it cannot be fresher
 	got    instant
 	failed error // why the latest read failed; nil: it did not
@@ -115,6 +122,9 @@ func New(cfg Config) (*Governor, error) {
 	if _, err := Check(cfg.Limits, cfg.Spread); err != nil {
 		return nil, fmt.Errorf("governor of %s: %w", cfg.Vendor, err)
 	}
+	if cfg.Value == nil && slices.ContainsFunc(cfg.Limits, func(l Limit) bool { return l.scope().Each != "" }) {
+		return nil, fmt.Errorf("governor of %s: nobody tells the values that a limit is kept for each of", cfg.Vendor)
+	}
 	defaults(&cfg)
 	g := &Governor{
 		cfg: cfg, rules: rules{cfg.Limits, cfg.Spread}, start: time.Now(),
@@ -125,6 +135,10 @@ func New(cfg Config) (*Governor, error) {
 	g.base, g.cancel = context.WithCancel(context.Background())
 	g.stats.Writes = map[string]int{}
 	g.lows = map[string]time.Duration{}
+	g.purse, g.expected, g.debts = purse{}, map[string]int{}, map[string]int{}
+	if g.rules.plain() {
+		g.plain = g.rules.class(fanout.Call{}, nil, nil)
+	}
 	return g, nil
 }
 
@@ -158,7 +172,7 @@ func (g *Governor) Close() error {
 		return nil
 	}
 	g.closed = true
-	g.refuse(0, "the governor was closed")
+	g.refuse("the governor was closed")
 	g.mu.Unlock()
 	g.cancel()
 	g.wg.Wait()
@@ -170,23 +184,26 @@ func (g *Governor) leave() error {
 	g.mu.Lock()
 	w := g.stats.Writes
 	member := w["book"]+w["lease"]+w["probe"] > 0
-	for _, s := range g.slots {
-		g.wasted(s)
+	for _, l := range g.lines {
+		for _, s := range l.slots {
+			g.wasted(s)
+		}
 	}
-	g.slots = nil
-	inUse, unspent := g.flight.inUse, g.credits
+	g.lines = nil
+	inUse, unspent := g.flight.inUse, g.purse
+	g.purse = purse{}
 	g.mu.Unlock()
 	if !member {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
+	debts := g.owed()
 	_, err := g.update(ctx, "leave", func(it *Item, now time.Time) error {
-		if b := it.Budget; b != nil && unspent.n > 0 && b.Since.Equal(unspent.of) {
-			b.Used -= int64(unspent.n)
-		}
+		refunded := it.refund(unspent) || len(debts) > 0
+		g.rules.owe(it, g.rules.rulings(it, now), debts, now, g.blindFor())
 		m, ok := it.Members[g.cfg.Member]
-		if !ok && unspent.n == 0 {
+		if !ok && !refunded {
 			return errUnchanged
 		}
 		if m.Units = min(m.Units, inUse); m.Units > 0 {
@@ -258,7 +275,7 @@ func (g *Governor) adopt(it Item, asked instant) {
 	if first || asked.mono >= fresh.mono {
 		fresh = asked
 	}
-	g.view = view{item: it, segs: g.rules.segments(&it, now.wall), asked: fresh, got: now}
+	g.view = view{item: it, all: g.rules.rulings(&it, now.wall), asked: fresh, got: now}
 	g.retry = 0
 	g.dropVoid()
 	wake(g.pacing)

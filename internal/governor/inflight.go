@@ -74,15 +74,11 @@ func (f *flight) recent(now time.Duration) int {
 
 // ruling is what holds now, as far as known. g.mu is held.
 func (g *Governor) ruling(now time.Time) ruling {
-	var r ruling
-	for _, s := range g.view.segs {
-		if s.from.After(now) && r != (ruling{}) {
-			break
-		}
-		r = s.ruling
-	}
-	return r
+	return g.view.all.shared.at(now)
 }
+
+// paced tells whether any limit has a rate. g.mu is held.
+func (g *Governor) paced() bool { return slices.ContainsFunc(g.cfg.Limits, Limit.paced) }
 
 // free is how many calls may start now as far as calls at once go. g.mu is held.
 func (g *Governor) free(now instant) int {
@@ -263,8 +259,8 @@ func (g *Governor) ask(extra int) ask {
 // held.
 func (g *Governor) wants(now instant) int {
 	f := &g.flight
-	want := len(g.waiters) + f.inUse
-	if g.ruling(now.wall).every == 0 || f.short(now.mono) {
+	want := g.waiting() + f.inUse
+	if !g.paced() || f.short(now.mono) {
 		return want
 	}
 	need := 8 + int(2*f.took.Seconds()*float64(f.recent(now.mono)))
@@ -328,7 +324,7 @@ func (g *Governor) leaseDue(now instant) bool {
 		return age >= g.cfg.Poll
 	}
 	fair := g.fairShare(now, want)
-	if len(g.waiters) > 0 && f.inUse >= f.held {
+	if g.waiting() > 0 && f.inUse >= f.held {
 		room := n - g.view.item.others(now.wall, g.cfg.Member)
 		return min(fair, room) > f.held && age >= g.cfg.Poll || f.held == 0 && age >= announced
 	}

@@ -10,17 +10,21 @@ import (
 // vendor that nobody has called yet. Times are wall-clock instants in UTC.
 type Item struct {
 	Rev       int64               `json:"rev,omitempty"`       // one more with every write
-	Booked    time.Time           `json:"booked,omitzero"`     // the latest slot handed out
+	Booked    time.Time           `json:"booked,omitzero"`     // the latest slot handed out, of all lanes
 	Epoch     int64               `json:"epoch,omitempty"`     // one more with every cut
 	Cuts      []Cut               `json:"cuts,omitempty"`      // the latest cuts, oldest first
 	Brake     Brake               `json:"brake,omitzero"`      // the last answer to a 429
+	Probe     time.Time           `json:"probe,omitzero"`      // the slot after its end that stands alone; before its end: none yet
 	Breaker   Breaker             `json:"breaker,omitzero"`    // zero: closed
 	Stop      Stop                `json:"stop,omitzero"`       // zero: not stopped
 	Members   map[string]Member   `json:"members,omitempty"`   // by process
 	Overrides map[string]Override `json:"overrides,omitempty"` // by limit
 	Eases     map[string]Ease     `json:"eases,omitempty"`     // by limit: what brakes have left of its rate
 	Lowered   map[string]Lowered  `json:"lowered,omitempty"`   // by limit: what the vendor's headers say
+	Told      map[string]Told     `json:"told,omitempty"`      // by limit, and value: what the vendor's headers leave of it until its reset
 	Budget    *Budget             `json:"budget,omitempty"`    // nil: none
+	Quotas    map[string][]Quota  `json:"quotas,omitempty"`    // by calendar limit, and value: periods that are not over
+	Lanes     *Lanes              `json:"lanes,omitempty"`     // nil: Booked is all there is
 	Log       []Entry             `json:"log,omitempty"`       // the latest changes, oldest first
 
 	later later // fields of a later version of Sluice
@@ -121,11 +125,12 @@ func (it *Item) clone() Item {
 	c := *it
 	c.Cuts, c.Log = slices.Clone(it.Cuts), slices.Clone(it.Log)
 	c.Members, c.Overrides = maps.Clone(it.Members), maps.Clone(it.Overrides)
-	c.Eases, c.Lowered = maps.Clone(it.Eases), maps.Clone(it.Lowered)
+	c.Eases, c.Lowered, c.Told = maps.Clone(it.Eases), maps.Clone(it.Lowered), maps.Clone(it.Told)
 	if it.Budget != nil {
 		b := *it.Budget
 		c.Budget = &b
 	}
+	c.Quotas, c.Lanes = maps.Clone(it.Quotas), it.Lanes.clone() // lists of quotas are replaced, never changed
 	return c
 }
 
@@ -138,9 +143,11 @@ func (it *Item) cut(now, at time.Time) {
 	if drop := len(it.Cuts) - keepCuts; drop > 0 {
 		it.Cuts = slices.Delete(it.Cuts, 0, drop)
 	}
+	was := it.Booked
 	if it.Booked.After(at) {
 		it.Booked = at
 	}
+	it.cutLanes(was, at)
 }
 
 // void tells whether a slot of the given epoch has been withdrawn. A slot that
@@ -164,7 +171,11 @@ func (it *Item) void(at time.Time, epoch int64) bool {
 // used for as long as its owner may not know: until the last read that it trusts
 // is blind old. So new slots keep clear of those as well.
 func (it *Item) last(blind time.Duration) time.Time {
-	last := it.Booked
+	return latest(it.Booked, it.withdrawn(blind))
+}
+
+// withdrawn is the latest slot of those that were withdrawn that may still be used.
+func (it *Item) withdrawn(blind time.Duration) (last time.Time) {
 	for _, c := range it.Cuts {
 		end := c.Made.Add(blind)
 		if c.Last.Before(end) {
@@ -185,7 +196,8 @@ func (it *Item) log(e Entry) {
 	}
 }
 
-// prune forgets members, overrides, eases and lowered limits that have ended.
+// prune forgets members, overrides, eases, lowered limits and periods that have
+// ended.
 func (it *Item) prune(now time.Time) {
 	maps.DeleteFunc(it.Members, func(_ string, m Member) bool {
 		return !m.Expires.After(now) && (m.Units == 0 || !m.Lease.After(now))
@@ -202,6 +214,8 @@ func (it *Item) prune(now time.Time) {
 	}
 	maps.DeleteFunc(it.Eases, func(_ string, e Ease) bool { return e.at(now) == whole })
 	maps.DeleteFunc(it.Lowered, func(_ string, l Lowered) bool { return !l.Until.After(now) })
+	maps.DeleteFunc(it.Told, func(_ string, t Told) bool { return !t.Until.After(now) })
+	it.pruneQuotas(now)
 }
 
 // live counts the processes that book, self included.

@@ -29,7 +29,7 @@ func (g *Governor) keep(ctx context.Context) {
 		g.stall()
 		g.mu.Lock()
 		now := g.instant()
-		what, k, wait := g.plan(now)
+		what, orders, wait := g.plan(now)
 		if what == leaving {
 			g.running = false
 			g.mu.Unlock()
@@ -37,7 +37,7 @@ func (g *Governor) keep(ctx context.Context) {
 		}
 		g.mu.Unlock()
 		if what != nothing {
-			g.do(ctx, what, k)
+			g.do(ctx, what, orders)
 			continue
 		}
 		timer.Reset(wait)
@@ -50,7 +50,7 @@ func (g *Governor) keep(ctx context.Context) {
 }
 
 // do does one job. A failure shows in the view; plan tries again after Poll.
-func (g *Governor) do(ctx context.Context, what job, k int) {
+func (g *Governor) do(ctx context.Context, what job, orders []order) {
 	ctx, cancel := context.WithTimeout(ctx, 2*g.cfg.Stale)
 	defer cancel()
 	var err error
@@ -63,10 +63,10 @@ func (g *Governor) do(ctx context.Context, what job, k int) {
 			return time.Time{}, nil
 		})
 	case book:
-		if g.paced() {
-			err = g.book(ctx, k)
+		if orders[0].class.paced() || orders[0].slot {
+			err = g.book(ctx, orders)
 		} else {
-			err = g.borrow(ctx)
+			err = g.borrow(ctx, orders[0].class)
 		}
 	case halt:
 		err = g.halt(ctx)
@@ -78,49 +78,48 @@ func (g *Governor) do(ctx context.Context, what job, k int) {
 
 // plan decides what to do now, and if nothing, for how long. Waiters who cannot
 // be served in time are sent away. g.mu is held.
-func (g *Governor) plan(now instant) (what job, k int, wait time.Duration) {
-	if len(g.waiters) > 0 && g.haltDue(now) {
-		return halt, 0, 0
+func (g *Governor) plan(now instant) (what job, orders []order, wait time.Duration) {
+	if g.waiting() > 0 && g.haltDue(now) {
+		return halt, nil, 0
 	}
 	g.turnAway(now)
-	want := len(g.waiters)
+	want, ahead := g.waiting(), g.ahead()
 	if want+g.flight.inUse > 0 {
 		g.busy = now.mono
 	}
 	if g.flight.until.Before(now.wall) {
 		g.flight.held = 0
 	}
-	if want == 0 && len(g.slots) == 0 && g.flight.held == 0 {
-		return leaving, 0, 0
+	if want == 0 && ahead == 0 && g.flight.held == 0 {
+		return leaving, nil, 0
 	}
 	if d := g.retry - now.mono; d > 0 {
-		return nothing, 0, d
+		return nothing, nil, d
 	}
 	if g.clock.due(now) || g.view.got.mono == 0 || g.view.failed != nil { // a read first: a write may fail for ever
-		return look, 0, 0
+		return look, nil, 0
 	}
 	if g.clock.off != "" {
-		return nothing, 0, clockAgain
+		return nothing, nil, clockAgain
 	}
 	if g.leaseDue(now) {
-		return lease, 0, 0
+		return lease, nil, 0
 	}
-	k, wait = g.bookable(now)
-	if k > 0 {
-		return book, k, 0
+	if orders, wait = g.orders(now); len(orders) > 0 {
+		return book, orders, 0
 	}
-	if want == 0 && len(g.slots) == 0 {
-		return nothing, 0, min(wait, handBack)
+	if want == 0 && ahead == 0 {
+		return nothing, nil, min(wait, handBack)
 	}
 	if !g.seen(now, g.cfg.Poll) {
-		return look, 0, 0
+		return look, nil, 0
 	}
-	return nothing, 0, min(wait, g.cfg.Poll-(now.mono-g.view.asked.mono))
+	return nothing, nil, min(wait, g.cfg.Poll-(now.mono-g.view.asked.mono))
 }
 
 // turnAway sends those away whose permit is out of reach. g.mu is held.
 func (g *Governor) turnAway(now instant) {
-	if len(g.waiters) == 0 {
+	if g.waiting() == 0 {
 		return
 	}
 	if g.clock.off == "" && g.view.failed == nil && !g.seen(now, g.cfg.Poll) {
@@ -129,23 +128,60 @@ func (g *Governor) turnAway(now instant) {
 	hold, next, why := g.hold(now)
 	switch hold {
 	case fanout.Stopped:
-		g.refuse(0, why)
+		g.refuse(why)
 	case fanout.Blind:
 		if g.clock.off != "" && !g.clock.due(now) || g.blindSince(now) > g.cfg.Patience {
-			g.refuse(0, why)
+			g.refuse(why)
 		}
 	case fanout.Braked, fanout.Outage:
 		if next.Sub(now.wall) > g.cfg.Patience {
-			g.refuse(0, why)
+			g.refuse(why)
 		}
 	default:
-		switch at := g.nextSlot(now); {
-		case at.Sub(now.wall) > g.cfg.Patience:
-			g.refuse(len(g.slots), fmt.Sprintf("the next permit is %v away", at.Sub(now.wall).Round(time.Second)))
-		case g.view.item.Budget.ended(at):
-			g.refuse(len(g.slots), "the budget ends before the next permit")
+		for _, l := range g.lines {
+			g.turnAwayFrom(l, now)
 		}
 	}
+}
+
+// turnAwayFrom is turnAway of a line, when nothing but limits keeps it.
+func (g *Governor) turnAwayFrom(l *line, now instant) {
+	if len(l.waiters) == 0 {
+		return
+	}
+	at := g.nextSlot(now, l)
+	away := at.Sub(now.wall)
+	switch name, until := g.rules.waitsFor(&g.view.item, l.class, g.purse, now.wall); {
+	case away > g.cfg.Patience && name != "":
+		g.refuseIn(l, len(l.slots), fmt.Sprintf("limit %s is used up until %s", name, g.rules.limit(name).ResetText(until)))
+	case away > g.cfg.Patience:
+		g.refuseIn(l, len(l.slots), fmt.Sprintf("the next permit is %v away", away.Round(time.Second)))
+	case g.view.item.Budget.ended(at):
+		g.refuseIn(l, len(l.slots), "the budget ends before the next permit")
+	case l.each: // others are to go on with what waits for those here
+		if every := l.every(g.view.all, now.wall); every > 0 {
+			g.refuseIn(l, max(int(g.cfg.Patience/every), 1), "others wait for the same")
+		}
+	}
+}
+
+// orders are the slots to book now, in one write, and if there are none, for how
+// long. g.mu is held.
+func (g *Governor) orders(now instant) (orders []order, wait time.Duration) {
+	wait = time.Hour
+	for _, l := range g.lines {
+		k, d := g.bookable(l, now)
+		if k == 0 {
+			wait = min(wait, d)
+			continue
+		}
+		o := order{class: l.class, want: k, slot: !l.paced() && g.view.item.unproved()}
+		if !l.paced() {
+			return []order{o}, 0
+		}
+		orders = append(orders, o)
+	}
+	return orders, wait
 }
 
 // blindSince is how long somebody has been waiting for the store.

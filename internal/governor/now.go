@@ -59,32 +59,51 @@ const remembered = 15 * time.Second
 // binds is Now.Binds. g.mu is held.
 func (g *Governor) binds(now instant, bounds []bound) string {
 	it := &g.view.item
-	waits := len(g.waiters) > 0
+	waits := g.waiting() > 0
 	if !waits && (g.away == 0 || now.mono-g.away > remembered) {
 		return ""
 	}
 	switch stop := g.stopped(now); {
 	case g.clock.off != "" || g.view.failed != nil || waits && (!g.clock.trusted(now) || !g.seen(now, g.cfg.Stale)):
 		return "store"
-	case stop.Kind == ByOperator:
-		return "pause"
 	case stop.Kind != "":
-		return string(stop.Kind)
+		return stop.Kind.text()
 	case it.Breaker.Open():
 		return "outage"
 	case latest(it.Brake.Until, g.obey).After(now.wall):
 		return "brake"
-	case !waits:
+	}
+	l := g.longest()
+	c := g.awayOf
+	if waits {
+		c = l.class
+	}
+	if c != nil && g.nextOf(now, c).Sub(now.wall) > time.Second {
+		if name, _ := g.rules.waitsFor(it, c, g.purse, now.wall); name != "" {
+			return "limit " + name
+		}
+	}
+	if !waits {
 		return ""
 	}
-	if it.Budget.left() == 0 && len(g.slots) == 0 && g.funds() == 0 {
+	if it.Budget.left() == 0 && g.ahead() == 0 && g.funds() == 0 {
 		return string(ByBudget)
 	}
-	due := len(g.slots) > 0 && !g.slots[0].at.After(now.wall)
-	if !g.paced() || g.flight.short(now.mono) || g.free(now) == 0 && (due || g.flight.held == 0) {
+	due := len(l.slots) > 0 && !l.slots[0].at.After(now.wall)
+	if !c.paced() || g.flight.short(now.mono) || g.free(now) == 0 && (due || g.flight.held == 0) {
 		return fewest(bounds)
 	}
-	return "limit " + widest(bounds, g.rules.spread)
+	return "limit " + g.rules.widest(c, bounds)
+}
+
+// longest is the line in which most wait; nil: there is none. g.mu is held.
+func (g *Governor) longest() (most *line) {
+	for _, l := range g.lines {
+		if most == nil || len(l.waiters) > len(most.waiters) {
+			most = l
+		}
+	}
+	return most
 }
 
 // fewest names what bounds calls at once.
@@ -96,11 +115,18 @@ func fewest(bounds []bound) string {
 	return "in flight " + slices.MinFunc(bounds, func(a, b bound) int { return a.InFlight - b.InFlight }).Name
 }
 
-// widest names the limit whose slots are furthest apart; empty: none has a rate.
-func widest(bounds []bound, spread time.Duration) string {
+// widest names the limit that keeps slots of the class furthest apart; empty: none
+// has a rate.
+func (r rules) widest(c *class, bounds []bound) string {
 	name, most := "", time.Duration(0)
-	for _, b := range bounds {
-		if every := b.every(spread); every > most {
+	for i, b := range bounds {
+		units := 0
+		for _, t := range c.lanes {
+			if t.limit == i || t.limit == shared && !b.apart() {
+				units = max(units, t.units)
+			}
+		}
+		if every := times(b.every(r.spread), int64(units)); every > most {
 			name, most = b.Name, every
 		}
 	}

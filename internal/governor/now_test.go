@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/sluicehq/sluice/internal/governor"
+	"github.com/sluicehq/sluice/internal/governor/governortest"
 )
 
 // What binds, in every situation that there is.
@@ -74,6 +76,7 @@ func checkBinds(t *testing.T, m *member, want string) {
 	t.Helper()
 	seen := map[string]int{}
 	for range 200 {
+		synctest.Wait() // others read it at this instant as well
 		_, reads := m.f.store.Counts()
 		n := m.Now()
 		if _, again := m.f.store.Counts(); again != reads {
@@ -97,7 +100,7 @@ func TestNowRates(t *testing.T) {
 		m := f.add(0)
 		near := func(what string, limit string, want float64) {
 			t.Helper()
-			if _, err := m.Outlook(t.Context(), time.Second); err != nil {
+			if _, err := m.Outlook(t.Context(), "", time.Second); err != nil {
 				t.Fatal(err)
 			}
 			n := m.Now()
@@ -114,8 +117,8 @@ func TestNowRates(t *testing.T) {
 			t.Fatal(err)
 		}
 		near("eased", "b", 25)
-		near("it does not recover", "w", 20)
-		if n := m.Now(); n.Every != time.Second/20*6003/6000+time.Duration(0) && math.Abs(n.Every.Seconds()*20-1) > 0.005 || !n.Brake.Until.After(time.Now()) {
+		near("a quarter of what does not recover by itself", "w", 5)
+		if n := m.Now(); math.Abs(n.Every.Seconds()*5-1) > 0.005 || !n.Brake.Until.After(time.Now()) {
 			t.Errorf("%+v", n)
 		}
 		time.Sleep(20 * time.Second)
@@ -163,27 +166,49 @@ func TestTry(t *testing.T) {
 	})
 }
 
-func TestEffective(t *testing.T) {
+// What the limits come to after a change, also over the spec.
+func TestTryRuling(t *testing.T) {
 	t.Parallel()
 	limits := []governor.Limit{bucket(100, 5), {Name: "f", InFlight: 8}}
 	for _, c := range []struct {
-		change   *governor.Change
+		change   governor.Change
 		every    time.Duration
 		inFlight int
 		ok       bool
 	}{
-		{nil, 10 * time.Millisecond, 8, true},
-		{&governor.Change{Limit: "b", Count: 50, Per: time.Second}, 20 * time.Millisecond, 8, true},
-		{&governor.Change{Limit: "b", Count: 200, Per: time.Second, For: time.Hour}, 5 * time.Millisecond, 8, true},
-		{&governor.Change{Limit: "f", InFlight: 4}, 10 * time.Millisecond, 4, true},
-		{&governor.Change{Limit: "b"}, 10 * time.Millisecond, 8, true},
-		{&governor.Change{Limit: "f", Count: 4, Per: time.Second}, 0, 0, false},
-		{&governor.Change{Limit: "x", InFlight: 4}, 0, 0, false},
+		{governor.Change{Limit: "b"}, 10 * time.Millisecond, 8, true},
+		{governor.Change{Limit: "b", Count: 50, Per: time.Second}, 20 * time.Millisecond, 8, true},
+		{governor.Change{Limit: "b", Count: 200, Per: time.Second, For: time.Hour}, 5 * time.Millisecond, 8, true},
+		{governor.Change{Limit: "f", InFlight: 4}, 10 * time.Millisecond, 4, true},
+		{governor.Change{Limit: "f", Count: 4, Per: time.Second}, 0, 0, false},
 	} {
-		every, n, err := governor.Effective(limits, 0, c.change)
-		if every != c.every || n != c.inFlight || (err == nil) != c.ok {
-			t.Errorf("%+v: every %v, %d in flight, %v", c.change, every, n, err)
+		store := governortest.NewModel()
+		spec := governor.Limit{} // over the spec
+		if !c.ok {
+			spec = limits[1]
 		}
+		rep, err := governor.Try(t.Context(), store, "v", limits, 0, c.change, spec)
+		if rep.Interval != c.every || rep.InFlight != c.inFlight || (err == nil) != c.ok {
+			t.Errorf("%+v: every %v, %d in flight, %v", c.change, rep.Interval, rep.InFlight, err)
+		}
+		if writes, _ := store.Counts(); writes > 0 {
+			t.Errorf("%+v: trying it has written something", c.change)
+		}
+	}
+}
+
+// Stops in the log are told with their kinds, from the first of those that overlap
+// until the resume, and one that lasts until now.
+func TestHolds(t *testing.T) {
+	t.Parallel()
+	at := func(s int) time.Time { return time.Date(2026, 1, 1, 0, 0, s, 0, time.UTC) }
+	got := governor.Holds([]governor.Entry{
+		{At: at(1), What: "resume"}, {At: at(2), What: "stop", New: "operator", Why: "tea"}, {At: at(3), What: "limit b"}, {At: at(5), What: "resume", Old: "operator"},
+		{At: at(7), What: "stop", New: "drift", Why: "38 of 40"},
+	}, at(9))
+	want := []governor.Hold{{Kind: "pause", From: at(2), To: at(5), Why: "tea"}, {Kind: "drift", From: at(7), To: at(9), Why: "38 of 40"}}
+	if !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
 	}
 }
 
@@ -220,7 +245,7 @@ func TestRecordAndHalt(t *testing.T) {
 			t.Errorf("%+v", r.Log)
 		}
 		m := f.add(0)
-		if o, err := m.Outlook(ctx, time.Second); err != nil || o.Why != "the vendor's tree has changed: 40 % of the keys are gone" {
+		if o, err := m.Outlook(ctx, "", time.Second); err != nil || o.Why != "the vendor's tree has changed: 40 % of the keys are gone" {
 			t.Errorf("%+v, %v", o, err)
 		}
 		f.close()

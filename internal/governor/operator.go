@@ -145,7 +145,7 @@ func (c Change) check(spec Limit) error {
 	switch {
 	case c.Limit == "":
 		return errors.New("which limit?")
-	case spec == Limit{}:
+	case spec.Name == "" && spec.Kind == Unpaced && spec.InFlight == 0:
 		return c.complete()
 	}
 	if err := c.sane(spec); err != nil {
@@ -182,6 +182,9 @@ func (c Change) sane(spec Limit) error {
 	}
 	if c.Count > 0 && spec.Kind == Unpaced {
 		return errors.New("it has no rate")
+	}
+	if c.Count > 0 && spec.Kind == Calendar && c.Per != spec.Per {
+		return fmt.Errorf("it counts by the %s: so many calls per %s are to be given", spec.called(), spec.called())
 	}
 	return c.override().apply(spec).check()
 }

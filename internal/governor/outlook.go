@@ -11,7 +11,7 @@ import (
 
 // Outlook implements fanout.Governor. It reads the store only if the latest
 // read is older than Poll. A store that cannot be read is no error but Blind.
-func (g *Governor) Outlook(ctx context.Context, within time.Duration) (fanout.Outlook, error) {
+func (g *Governor) Outlook(ctx context.Context, tier string, within time.Duration) (fanout.Outlook, error) {
 	if err := g.refresh(ctx); err != nil && ctx.Err() != nil {
 		return fanout.Outlook{}, err
 	}
@@ -27,6 +27,7 @@ func (g *Governor) Outlook(ctx context.Context, within time.Duration) (fanout.Ou
 	defer g.mu.Unlock()
 	now := g.instant()
 	var o fanout.Outlook
+	c := g.class(fanout.Call{Tier: tier})
 	if o.Hold, o.Next, o.Why = g.hold(now); o.Hold != fanout.Free {
 		g.away = now.mono
 	}
@@ -34,28 +35,51 @@ func (g *Governor) Outlook(ctx context.Context, within time.Duration) (fanout.Ou
 	case fanout.Stopped, fanout.Blind, fanout.Outage:
 		return o, nil
 	case fanout.Free:
-		o.Next, o.Why = g.nextSlot(now), g.kept(now)
+		o.Next, o.Why = g.nextOf(now, c), g.kept(now)
+		if name, until := g.rules.waitsFor(&g.view.item, c, g.purse, now.wall); name != "" && o.Next.Sub(now.wall) > time.Second {
+			o.Why = fmt.Sprintf("limit %s is used up until %s", name, g.rules.limit(name).ResetText(until))
+			if o.Next.Sub(now.wall) > g.cfg.Patience {
+				g.away, g.awayOf = now.mono, c
+			}
+		}
 	}
-	o.Calls = max(0, g.expect(now, o.Next, within)-len(g.waiters))
+	waiting, _ := g.queued(c)
+	o.Calls = max(0, g.expect(now, c, o.Next, within)-waiting)
 	return o, nil
 }
 
-// expect is how many permits this process gets from the given instant until
-// within from now. g.mu is held.
-func (g *Governor) expect(now instant, from time.Time, within time.Duration) int {
-	r, b := g.ruling(now.wall), g.view.item.Budget
-	if most := b.left(); most < math.MaxInt {
-		return min(g.expectRate(now, r, from, within), most+len(g.slots)+g.funds())
+// queued is how many of a class's calls wait, and how many slots they have; of all
+// values, where limits are kept for each. g.mu is held.
+func (g *Governor) queued(c *class) (waiting, slots int) {
+	for _, l := range g.lines {
+		if l.base == c.base {
+			waiting, slots = waiting+len(l.waiters), slots+len(l.slots)
+		}
 	}
-	return g.expectRate(now, r, from, within)
+	return waiting, slots
 }
 
-// expectRate is expect without a budget of calls. g.mu is held.
-func (g *Governor) expectRate(now instant, r ruling, from time.Time, within time.Duration) int {
-	if r.inFlight > 0 && (r.every == 0 || g.flight.short(now.mono)) {
+// expect is how many permits this process gets for a class from the given instant
+// until within from now. g.mu is held.
+func (g *Governor) expect(now instant, c *class, from time.Time, within time.Duration) int {
+	_, slots := g.queued(c)
+	if from.Sub(now.wall) > within {
+		return 0
+	}
+	n := g.expectRate(now, c, slots, from, within)
+	if most := g.rules.left(&g.view.item, c, g.purse, from); most < math.MaxInt {
+		return min(n, most+slots)
+	}
+	return n
+}
+
+// expectRate is expect as far as nothing is counted. g.mu is held.
+func (g *Governor) expectRate(now instant, c *class, slots int, from time.Time, within time.Duration) int {
+	r, every := g.ruling(now.wall), c.every(g.view.all, now.wall)
+	if r.inFlight > 0 && (every == 0 || g.flight.short(now.mono)) {
 		return g.fairShare(now, r.inFlight)*g.flight.turns(within) - g.flight.inUse
 	}
-	if r.every == 0 {
+	if every == 0 {
 		return ownInFlight - g.flight.inUse
 	}
 	end := now.wall.Add(within)
@@ -67,25 +91,40 @@ func (g *Governor) expectRate(now instant, r ruling, from time.Time, within time
 		return 0
 	}
 	live := time.Duration(g.view.item.live(now.wall, g.cfg.Member))
-	share := max(1, int(left/r.every/live))
-	return max(share, len(g.slots))
+	share := max(1, int(left/every/live))
+	return max(share, slots)
 }
 
-// nextSlot is the earliest instant that could be had now. g.mu is held.
-func (g *Governor) nextSlot(now instant) time.Time {
-	if len(g.slots) > 0 {
-		return g.slots[0].at
+// nextSlot is the earliest instant that a line could have now. g.mu is held.
+func (g *Governor) nextSlot(now instant, l *line) time.Time {
+	if len(l.slots) > 0 {
+		return l.slots[0].at
 	}
-	return g.nextBooking(now)
+	return g.nextBooking(now, l.class)
 }
 
-// nextBooking is the earliest instant that could be booked now. g.mu is held.
-func (g *Governor) nextBooking(now instant) time.Time {
+// nextOf is the same of a class. g.mu is held.
+func (g *Governor) nextOf(now instant, c *class) time.Time {
+	next := g.nextBooking(now, c)
+	for _, l := range g.lines {
+		if l.base == c.base && len(l.slots) > 0 && l.slots[0].at.Before(next) {
+			next = l.slots[0].at
+		}
+	}
+	return next
+}
+
+// nextBooking is the earliest instant that could be booked now for a class. g.mu
+// is held.
+func (g *Governor) nextBooking(now instant, c *class) time.Time {
 	floor := latest(now.wall, g.obey, g.view.item.Brake.Until)
-	if !g.paced() || len(g.view.segs) == 0 {
+	if len(g.view.all.shared) == 0 {
 		return floor
 	}
-	at, _ := next(g.view.segs, g.view.item.last(g.blindFor()), latest(now.wall.Add(lead), floor))
+	if c.paced() {
+		floor = latest(now.wall.Add(lead), floor)
+	}
+	at, _ := g.rules.find(&g.view.item, c, g.view.all, g.purse, g.blindFor(), floor)
 	return at
 }
 

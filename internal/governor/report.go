@@ -12,12 +12,23 @@ import (
 type LimitStatus struct {
 	Spec     Limit
 	Now      Limit
-	Override Override // zero: none
-	Share    float64  // the part of Now's rate that the governor can use
-	Ease     float64  // the part of that which brakes have left for now; 1: all
-	Lowered  Lowered  // what the vendor's headers say; zero: nothing
-	Rate     float64  // calls a second that it allows now, all in all; 0: it has no rate
-	Binds    bool     // no other limit with a rate allows fewer
+	Override Override      // zero: none
+	Share    float64       // the part of Now's rate that the governor can use
+	Ease     float64       // the part of that which brakes have left for now; 1: all
+	Lowered  Lowered       // what the vendor's headers say; zero: nothing
+	Rate     float64       // calls a second that it allows now, all in all; 0: it has no rate
+	Every    time.Duration // between calls that count once; 0: it has no rate
+	Binds    bool          // no other limit with a rate allows fewer
+	Told     string        // what the vendor's headers say is left; empty: nothing that binds
+	Quota    *QuotaStatus  // of a calendar limit; else nil
+}
+
+// A QuotaStatus is where a calendar limit stands in the period that has begun; one
+// that is kept for each value of something, for the value with the most.
+type QuotaStatus struct {
+	Used, Left int64
+	Reset      time.Time
+	Values     int // for how many values anything is counted; 0: it is not kept for each
 }
 
 // A Report is a vendor's item for people.
@@ -33,8 +44,9 @@ type Report struct {
 	Log      []Entry           // oldest first
 }
 
-// Status reads a vendor's item and says what holds. spread is the fleet's.
-func Status(ctx context.Context, s Store, vendor string, limits []Limit, spread time.Duration) (Report, error) {
+// Look reads a vendor's item and says what holds, without the log. spread is the
+// fleet's.
+func Look(ctx context.Context, s Store, vendor string, limits []Limit, spread time.Duration) (Report, error) {
 	it, err := s.Load(ctx, vendor)
 	if err != nil {
 		return Report{}, fmt.Errorf("reading the governor's item of %s: %w", vendor, err)
@@ -42,12 +54,55 @@ func Status(ctx context.Context, s Store, vendor string, limits []Limit, spread 
 	now := utc(time.Now())
 	it.prune(now)
 	rep := rules{limits, spread}.report(&it, now)
-	if h, ok := s.(Historian); ok {
+	rep.Log = slices.Clone(it.Log)
+	if _, apart := s.(Historian); apart {
+		rep.Log = nil
+	}
+	return rep, nil
+}
+
+// Status is Look with the audit log, which may be long.
+func Status(ctx context.Context, s Store, vendor string, limits []Limit, spread time.Duration) (Report, error) {
+	rep, err := Look(ctx, s, vendor, limits, spread)
+	if h, ok := s.(Historian); ok && err == nil {
 		if rep.Log, err = h.History(ctx, vendor); err != nil {
 			return Report{}, fmt.Errorf("reading the history of %s: %w", vendor, err)
 		}
 	}
-	return rep, nil
+	return rep, err
+}
+
+// A Hold is a time in which a vendor was stopped.
+type Hold struct {
+	Kind     string // as Now.Binds has it
+	From, To time.Time
+	Why      string
+}
+
+// Holds are the stops in an audit log, of which one may last until end.
+func Holds(log []Entry, end time.Time) (holds []Hold) {
+	var open *Hold
+	for _, e := range log {
+		switch {
+		case e.What == "stop" && open == nil:
+			open = &Hold{StopKind(e.New).text(), e.At.UTC(), end.UTC(), e.Why}
+		case e.What == "resume" && open != nil:
+			open.To = e.At.UTC()
+			holds, open = append(holds, *open), nil
+		}
+	}
+	if open != nil {
+		holds = append(holds, *open)
+	}
+	return holds
+}
+
+// text is what a stop of the kind is called.
+func (k StopKind) text() string {
+	if k == ByOperator {
+		return "pause"
+	}
+	return string(k)
 }
 
 // Try is the Status that SetLimit would bring about. It changes nothing; what
@@ -65,40 +120,39 @@ func Try(ctx context.Context, s Store, vendor string, limits []Limit, spread tim
 	if err := it.change(c, now, Note{}); err != nil && !errors.Is(err, errUnchanged) {
 		return Report{}, err
 	}
-	rep := rules{limits, spread}.report(&it, now)
-	rep.Log = nil
-	return rep, nil
+	return rules{limits, spread}.report(&it, now), nil
 }
 
-// Effective is what limits come to, with one change if c is not nil: how far
-// apart permits are, and how many calls may be under way. It does not ask
-// whether the change is above the spec.
-func Effective(limits []Limit, spread time.Duration, c *Change) (interval time.Duration, inFlight int, err error) {
-	var it Item
-	if c != nil {
-		i := slices.IndexFunc(limits, func(l Limit) bool { return l.Name == c.Limit })
-		if i < 0 {
-			return 0, 0, fmt.Errorf("there is no limit %q", c.Limit)
+// quotaOf is where a calendar limit stands.
+func (it *Item) quotaOf(l Limit, now time.Time) *QuotaStatus {
+	end := l.period(now).to
+	q := &QuotaStatus{Used: it.used(l.Name, end), Reset: end}
+	for key := range it.Quotas {
+		if n := it.used(key, end); hasName(key, l.Name) && n > 0 {
+			q.Values++
+			q.Used = max(q.Used, n)
 		}
-		if err := c.sane(limits[i]); err != nil {
-			return 0, 0, fmt.Errorf("limit %q: %w", c.Limit, err)
-		}
-		_ = it.change(*c, time.Time{}, Note{}) // nothing to take back is no error here
 	}
-	r := rules{limits, spread}.at(&it, time.Time{})
-	return r.every, r.inFlight, nil
+	q.Left = max(int64(l.Count)-q.Used, 0)
+	return q
 }
 
 func (r rules) report(it *Item, now time.Time) Report {
 	at := r.at(it, now)
 	rep := Report{Interval: at.every, InFlight: at.inFlight, Brake: it.Brake, Breaker: it.Breaker,
-		Stop: it.stopped(now), Budget: it.clone().Budget, Members: it.Members, Log: slices.Clone(it.Log)}
+		Stop: it.stopped(now), Budget: it.clone().Budget, Members: it.Members}
 	for i, b := range r.bounds(it, now) {
 		l := LimitStatus{Spec: r.limits[i], Now: b.lowest(), Override: it.Overrides[b.Name], Lowered: it.Lowered[b.Name],
 			Ease: float64(b.share) / whole}
 		l.Share = l.Now.Share(r.spread)
 		if every := b.every(r.spread); every > 0 {
-			l.Rate, l.Binds = rate(every), every == at.every
+			l.Rate, l.Binds, l.Every = rate(every), every == at.every, every
+		}
+		if told, ok := it.Told[b.Name]; ok {
+			l.Told = told.text(time.UTC)
+		}
+		if b.Kind == Calendar {
+			l.Quota = it.quotaOf(l.Now, now)
 		}
 		rep.Limits = append(rep.Limits, l)
 	}

@@ -29,18 +29,19 @@ type bound struct {
 	Limit     // as the operator has it
 	said  int // Count per sper that the vendor's headers allow, if that is less; 0: they do not say
 	sper  time.Duration
-	share int // what brakes have left of the rate, in 64ths
+	share int           // what brakes have left of the rate, in 64ths
+	drift time.Duration // as rules.drift has it
 }
 
 // bounds are the limits as they hold at t.
 func (r rules) bounds(it *Item, t time.Time) []bound {
 	out := make([]bound, len(r.limits))
 	for i, l := range r.limits {
-		b := bound{Limit: l, share: whole}
+		b := bound{Limit: l, share: whole, drift: r.drift(i)}
 		if o, ok := it.Overrides[l.Name]; ok {
 			b.Limit = o.at(t).apply(l)
 		}
-		if l.Kind != Unpaced {
+		if l.paced() {
 			b.share = it.share(l.Name, t)
 			if said, ok := it.Lowered[l.Name]; ok && t.Before(said.Until) && said.below(b.Limit) {
 				b.said, b.sper = said.Count, said.Per
@@ -54,12 +55,12 @@ func (r rules) bounds(it *Item, t time.Time) []bound {
 // paces appends the rules on slots that b is: the operator's, and the vendor's
 // own if that is stricter. A share of the rate changes neither.
 func (b bound) paces(to []pace, spread time.Duration) []pace {
-	if b.Kind == Unpaced {
+	if !b.paced() {
 		return to
 	}
-	to = append(to, b.Limit.pace(spread))
+	to = append(to, b.Limit.pace(spread).drifting(b.drift))
 	if b.said > 0 {
-		to = append(to, b.lowest().pace(spread))
+		to = append(to, b.lowest().pace(spread).drifting(b.drift))
 	}
 	return to
 }
@@ -94,7 +95,9 @@ func (o Override) at(t time.Time) Override {
 }
 
 func (o Override) apply(l Limit) Limit {
-	if o.Count > 0 && l.Kind != Unpaced {
+	if o.Count > 0 && l.Kind == Calendar {
+		l.Count = o.Count
+	} else if o.Count > 0 && l.paced() {
 		l.Count, l.Per = o.Count, o.Per
 	}
 	if o.Burst > 0 {
@@ -106,19 +109,25 @@ func (o Override) apply(l Limit) Limit {
 	return l
 }
 
-// at is the ruling at t: the widest interval, the least lateness at it, the
+// at is the ruling at t of the limits that bind every call alike: the widest interval, the least lateness at it, the
 // fewest in flight. Calls are never let start later than the whole rate allows:
 // slots of a slower time may be followed by those of a faster one.
-func (r rules) at(it *Item, t time.Time) ruling {
+func (r rules) at(it *Item, t time.Time) ruling { return r.rule(it, t, shared) }
+
+// rule is the ruling of a limit that is apart, or of all that are shared.
+func (r rules) rule(it *Item, t time.Time, of int) ruling {
 	var out ruling
 	var now, spec []pace
 	for i, b := range r.bounds(it, t) {
+		if of == shared && b.apart() || of != shared && of != i {
+			continue
+		}
 		if b.InFlight > 0 && (out.inFlight == 0 || b.InFlight < out.inFlight) {
 			out.inFlight = b.InFlight
 		}
 		out.every = max(out.every, b.every(r.spread))
 		now = b.paces(now, r.spread)
-		spec = bound{Limit: r.limits[i]}.paces(spec, r.spread)
+		spec = bound{Limit: r.limits[i], drift: b.drift}.paces(spec, r.spread)
 	}
 	_, out.late = together(now)
 	_, late := together(spec)
@@ -140,7 +149,10 @@ func together(paces []pace) (every, late time.Duration) {
 
 // segments are the rulings from now on: one, and one more for each instant at
 // which something ends or a limit recovers by a step.
-func (r rules) segments(it *Item, now time.Time) []segment {
+func (r rules) segments(it *Item, now time.Time) segments { return r.segmentsOf(it, now, shared) }
+
+// segmentsOf are those of a limit that is apart, or of all that are shared.
+func (r rules) segmentsOf(it *Item, now time.Time, of int) segments {
 	ends := []time.Time{now}
 	end := func(t time.Time) {
 		if t.After(now) {
@@ -158,23 +170,38 @@ func (r rules) segments(it *Item, now time.Time) []segment {
 	}
 	slices.SortFunc(ends, time.Time.Compare)
 	ends = slices.CompactFunc(ends, time.Time.Equal)
-	out := make([]segment, len(ends))
+	out := make(segments, len(ends))
 	for i, t := range ends {
-		out[i] = segment{t, r.at(it, t)}
+		out[i] = segment{t, r.rule(it, t, of)}
 	}
 	return out
 }
 
-// next is the first instant from floor on that every ruling allows after last,
-// and the lateness there.
-func next(segs []segment, last, floor time.Time) (time.Time, time.Duration) {
+// segments follow each other; the last has no end.
+type segments []segment
+
+// next is the first instant from floor on that every ruling allows a call of so
+// many units after last.
+func (segs segments) next(last, floor time.Time, units int) time.Time {
 	for i, s := range segs {
-		t := latest(floor, s.from, last.Add(s.every))
+		t := latest(floor, s.from, last.Add(times(s.every, int64(units))))
 		if i == len(segs)-1 || t.Before(segs[i+1].from) {
-			return t, s.late
+			return t
 		}
 	}
-	return time.Time{}, 0 // not reached: there is a last segment
+	return time.Time{} // not reached: there is a last segment
+}
+
+// at is the ruling at t.
+func (segs segments) at(t time.Time) ruling {
+	var out ruling
+	for i, s := range segs {
+		if i > 0 && s.from.After(t) {
+			break
+		}
+		out = s.ruling
+	}
+	return out
 }
 
 func latest(first time.Time, more ...time.Time) time.Time {

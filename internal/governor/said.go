@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
+
+	"github.com/sluicehq/sluice/internal/fanout"
 )
 
 // What a vendor says about its limits in its headers may be less than its
@@ -29,17 +32,29 @@ type Lowered struct {
 // misread number must not bring a fleet to a standstill for minutes.
 const leastSaid = 100 // 1/leastSaid of it
 
-// heard is what is made of a header that allows count calls per l.Per.
-func (l Limit) heard(count int) int {
-	if count <= 0 {
-		return count // nothing said
+// heard is what is made of a header that allows count calls per per: a word of
+// the limit's own time, unless it has named another.
+func (l Limit) heard(said fanout.Said) Lowered {
+	w := Lowered{Count: said.Count, Per: said.Per}
+	if w.Count <= 0 {
+		return Lowered{} // nothing said
 	}
-	return max(count, (l.Count-1)/leastSaid+1)
+	if w.Per <= 0 || w.Per > mostPer || l.Kind == Calendar {
+		w.Per = l.Per
+	}
+	least := math.Ceil(float64(l.Count) * float64(w.Per) / float64(l.Per) / leastSaid)
+	w.Count = max(w.Count, int(min(least, math.MaxInt32)))
+	return w
+}
+
+// less tells whether w is a lower rate than o.
+func (w Lowered) less(o Lowered) bool {
+	return float64(w.Count)*float64(o.Per) < float64(o.Count)*float64(w.Per)*(1-1e-9)
 }
 
 // below tells whether that is less than l's rate.
 func (w Lowered) below(l Limit) bool {
-	return w.Count > 0 && float64(w.Count)*float64(l.Per) < float64(l.Count)*float64(w.Per)*(1-1e-9)
+	return w.Count > 0 && w.less(Lowered{Count: l.Count, Per: l.Per})
 }
 
 // holds is how long what is said of l holds.
@@ -55,20 +70,20 @@ const (
 	heardMore
 )
 
-// hear says what it means that the vendor allows only count calls per l.Per.
-func (it *Item) hear(l Limit, count int, now time.Time) hearing {
-	if count <= 0 || l.Kind == Unpaced {
+// hear says what it means that the vendor allows only so much.
+func (it *Item) hear(l Limit, word Lowered, now time.Time) hearing {
+	if word.Count <= 0 || l.Kind == Unpaced {
 		return heardNothing
 	}
 	old, had := it.Lowered[l.Name]
 	switch {
-	case (!had || count < old.Count) && (Lowered{Count: count, Per: l.Per}).below(it.Overrides[l.Name].apply(l)):
+	case (!had || word.less(old)) && word.below(it.Overrides[l.Name].apply(l)):
 		return heardLess
 	case !had || now.Sub(old.At) < saidPause:
 		return heardNothing
-	case count > old.Count:
+	case old.less(word):
 		return heardMore
-	case count == old.Count && old.Until.Sub(now) < holds(l)/2:
+	case !word.less(old) && old.Until.Sub(now) < holds(l)/2:
 		return heardSame
 	}
 	return heardNothing
@@ -84,15 +99,16 @@ func (r rules) limit(name string) Limit {
 	return Limit{}
 }
 
-// Said takes what the vendor's headers say: of each limit named, how many calls
-// it allows per the limit's own Per. Less than is known of lowers the limit at
-// once, in one write, to a hundredth of the spec's rate at least; more raises it again, never above the spec; what is known
-// costs nothing. It may be called after every call.
-func (g *Governor) Said(ctx context.Context, limits map[string]int) error {
+// Said takes what an answer to a call, sent at the given instant, says of limits.
+// How many calls one allows, if that is less than is known of, lowers the limit at
+// once, in one write, to a hundredth of the spec's rate at least; more raises it
+// again, never above the spec. How many are left bounds what is booked until the
+// reset. What is known costs nothing. It may be called after every call.
+func (g *Governor) Said(ctx context.Context, call fanout.Call, sent time.Time, limits map[string]fanout.Said) error {
 	g.mu.Lock()
-	news := g.saying(limits)
+	words, told := g.saying(call, sent, limits)
 	g.mu.Unlock()
-	if len(news) == 0 {
+	if len(words)+len(told) == 0 {
 		return nil
 	}
 	defer func() {
@@ -104,8 +120,12 @@ func (g *Governor) Said(ctx context.Context, limits map[string]int) error {
 	defer cancel()
 	_, err := g.update(ctx, "said", func(it *Item, now time.Time) error {
 		changed := false
-		for name, count := range news {
-			changed = g.rules.lower(it, name, count, now, g.cfg.Member) || changed
+		for name, word := range words {
+			changed = g.rules.lower(it, name, word, now, g.cfg.Member) || changed
+		}
+		all, live := g.rules.rulings(it, now), it.live(now, g.cfg.Member)
+		for _, t := range told {
+			changed = g.rules.believe(it, t, all, now, live, g.blindFor()) || changed
 		}
 		if !changed {
 			return errUnchanged
@@ -120,44 +140,52 @@ func (g *Governor) Said(ctx context.Context, limits map[string]int) error {
 
 // saying is what of limits is worth a write, by the latest view. One write at a
 // time: what is said now is said again by the next answer. g.mu is held.
-func (g *Governor) saying(limits map[string]int) map[string]int {
+func (g *Governor) saying(call fanout.Call, sent time.Time, limits map[string]fanout.Said) (words map[string]Lowered, told []tells) {
 	now := g.instant()
 	if g.closed || g.hearing || now.mono < g.retry {
-		return nil
+		return nil, nil
 	}
-	var news map[string]int
-	for name, count := range limits {
+	for name, said := range limits {
 		l := g.rules.limit(name)
-		count = l.heard(count)
-		if old, had := g.view.item.Lowered[name]; had && count <= old.Count {
+		word := l.heard(said)
+		if old, had := g.view.item.Lowered[name]; had && word.Count > 0 && !old.less(word) {
 			g.lows[name] = now.mono
 		}
-		what := g.view.item.hear(l, count, now.wall)
+		what := g.view.item.hear(l, word, now.wall)
 		if what == heardMore && g.lows[name] != 0 && now.mono-g.lows[name] < saidPause {
 			continue // other requests of the vendor are still told the smaller number
 		}
 		if what == heardNothing {
 			continue
 		}
-		if news == nil {
-			news = map[string]int{}
+		if words == nil {
+			words = map[string]Lowered{}
 		}
-		news[name] = count
+		words[name] = word
 	}
-	g.hearing = len(news) > 0
-	return news
+	if len(g.view.all.shared) > 0 {
+		live := g.view.item.live(now.wall, g.cfg.Member)
+		for _, t := range g.rules.told(g.class(call), utc(sent), now.wall, limits) {
+			mine := g.view.item.clone()
+			if g.rules.believe(&mine, t, g.view.all, now.wall, live, g.blindFor()) {
+				told = append(told, t)
+			}
+		}
+	}
+	g.hearing = len(words)+len(told) > 0
+	return words, told
 }
 
 // lower writes what the vendor's headers say of one limit into the item and
 // tells whether that changed anything.
-func (r rules) lower(it *Item, name string, count int, now time.Time, by string) bool {
+func (r rules) lower(it *Item, name string, word Lowered, now time.Time, by string) bool {
 	l := r.limit(name)
-	what := it.hear(l, count, now)
+	what := it.hear(l, word, now)
 	if what == heardNothing {
 		return false
 	}
 	old, had := it.Lowered[name]
-	fresh := Lowered{Count: count, Per: l.Per, Until: now.Add(holds(l)), Said: fmt.Sprintf("%d per %v", count, l.Per), At: now}
+	fresh := Lowered{Count: word.Count, Per: word.Per, Until: now.Add(holds(l)), Said: fmt.Sprintf("%d per %v", word.Count, word.Per), At: now}
 	e := Entry{At: now, By: by, What: "limit " + name, Old: "more", New: fresh.Said, Why: "the vendor's headers say so"}
 	if had {
 		e.Old = old.Said

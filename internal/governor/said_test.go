@@ -5,6 +5,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sluicehq/sluice/internal/fanout"
 	"github.com/sluicehq/sluice/internal/governor"
 	"github.com/sluicehq/sluice/internal/governor/governortest"
 )
@@ -13,7 +14,7 @@ import (
 func hears(t *testing.T, f *fleet, counts ...int) {
 	t.Helper()
 	for i, m := range f.members {
-		if err := m.Said(t.Context(), map[string]int{"b": counts[i%len(counts)], "nobody's": 3}); err != nil {
+		if err := m.Said(t.Context(), fanout.Call{}, time.Now(), map[string]fanout.Said{"b": {Count: counts[i%len(counts)]}, "nobody's": {Count: 3}}); err != nil {
 			t.Error(err)
 		}
 	}
@@ -136,7 +137,7 @@ func TestSaidAndSetLimit(t *testing.T) {
 			if err := governor.SetLimit(t.Context(), f.store, "v", governor.Change{Limit: "b", Count: c.set, Per: time.Second}, c.spec, me); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := m.Outlook(t.Context(), time.Second); err != nil {
+			if _, err := m.Outlook(t.Context(), "", time.Second); err != nil {
 				t.Fatal(err)
 			}
 			hears(t, f, c.said)
@@ -158,7 +159,7 @@ func TestSaidFloor(t *testing.T) {
 		} {
 			f := newFleet(t, bucket(c.count, 5))
 			m := f.add(0)
-			if _, err := m.Outlook(t.Context(), time.Second); err != nil {
+			if _, err := m.Outlook(t.Context(), "", time.Second); err != nil {
 				t.Fatal(err)
 			}
 			hears(t, f, c.said)

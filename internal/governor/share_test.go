@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sluicehq/sluice/internal/fanout"
 	"github.com/sluicehq/sluice/internal/governor"
 	"github.com/sluicehq/sluice/internal/governor/governortest"
 )
@@ -225,7 +226,7 @@ func TestPermitEnds(t *testing.T) {
 		f := newFleet(t, l)
 		m := f.add(0)
 		_, late := governor.Plan(l, 0)
-		permit, err := m.Take(t.Context())
+		permit, err := m.Take(t.Context(), fanout.Call{})
 		if err != nil {
 			t.Fatal(err)
 		}

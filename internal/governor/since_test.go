@@ -5,6 +5,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/sluicehq/sluice/internal/fanout"
 	"github.com/sluicehq/sluice/internal/governor"
 )
 
@@ -42,7 +43,7 @@ func TestSinceWhenABudgetStops(t *testing.T) {
 					checkSince(t, f, at.Add(c.since))
 				}
 				m := f.add(0) // somebody comes, and writes it down
-				_, _ = m.Take(t.Context())
+				_, _ = m.Take(t.Context(), fanout.Call{})
 				time.Sleep(3 * time.Second)
 				if s := stopped(t, f); s.Kind != governor.ByBudget {
 					t.Errorf("nobody writes it down: %+v", s)

@@ -15,14 +15,67 @@ type slot struct {
 	at    time.Time
 	late  time.Duration
 	epoch int64
-	probe bool      // for the one call that an open breaker lets through
-	of    time.Time // the Since of the budget that it counts in; zero: none
+	probe bool     // for the one call that an open breaker lets through
+	paid  []charge // what it counts, and in what
+	class *class   // it was booked for
 }
 
-// A waiter is one call of Take. It is in g.waiters until something is sent on
-// ready; whoever sends takes it out first.
+// A waiter is one call of Take. It is among its line's waiters until something is
+// sent on ready; whoever sends takes it out first.
 type waiter struct {
 	ready chan grant // capacity 1
+	line  *line
+}
+
+// A line is whose calls are of one class, and the slots that were booked for them.
+type line struct {
+	*class
+	waiters  []*waiter     // who wants a permit, in order
+	slots    []slot        // what was booked, in order
+	lastBook time.Duration // monotonic
+}
+
+// line is that of a class, which may be new. g.mu is held.
+func (g *Governor) line(c *class) *line {
+	for _, l := range g.lines {
+		if l.key == c.key {
+			l.class = c // what an answer tells about the weight of calls may have changed
+			return l
+		}
+	}
+	if len(g.lines) >= mostLines {
+		g.lines = slices.DeleteFunc(g.lines, func(l *line) bool { return len(l.waiters)+len(l.slots) == 0 })
+	}
+	l := &line{class: c}
+	g.lines = append(g.lines, l)
+	return l
+}
+
+// mostLines is how many lines are kept that nobody stands in.
+const mostLines = 64
+
+// waiting is how many want a permit. g.mu is held.
+func (g *Governor) waiting() (n int) {
+	for _, l := range g.lines {
+		n += len(l.waiters)
+	}
+	return n
+}
+
+// ahead is how many slots are booked. g.mu is held.
+func (g *Governor) ahead() (n int) {
+	for _, l := range g.lines {
+		n += len(l.slots)
+	}
+	return n
+}
+
+// class is that of a call. g.mu is held.
+func (g *Governor) class(c fanout.Call) *class {
+	if g.plain != nil {
+		return g.plain
+	}
+	return g.rules.class(c, g.expected, g.cfg.Value)
 }
 
 // A grant is a slot whose instant has come, with a place in flight, or an error.
@@ -47,7 +100,7 @@ const (
 // booked -> its instant came -> place in flight taken -> judged again by the
 // caller's own goroutine -> used. A slot that fails the last judgement is gone,
 // and its caller goes back to the front of the queue.
-func (g *Governor) Take(ctx context.Context) (_ fanout.Permit, err error) {
+func (g *Governor) Take(ctx context.Context, call fanout.Call) (_ fanout.Permit, err error) {
 	began := time.Now()
 	defer func() {
 		g.mu.Lock()
@@ -56,7 +109,7 @@ func (g *Governor) Take(ctx context.Context) (_ fanout.Permit, err error) {
 	}()
 	w := &waiter{ready: make(chan grant, 1)}
 	for front := false; ; front = true {
-		if err := g.enqueue(ctx, w, front); err != nil {
+		if err := g.enqueue(ctx, w, call, front); err != nil {
 			return fanout.Permit{}, err
 		}
 		select {
@@ -65,7 +118,7 @@ func (g *Governor) Take(ctx context.Context) (_ fanout.Permit, err error) {
 				return fanout.Permit{}, gr.err
 			}
 			if g.use(gr.slot) {
-				return fanout.Permit{Release: g.releaser(), By: g.by(gr.slot), Unused: g.unused(gr.slot)}, nil
+				return fanout.Permit{Release: g.releaser(), By: g.by(gr.slot), Unused: g.unused(gr.slot), Cost: g.costs(call, gr.slot)}, nil
 			}
 		case <-ctx.Done():
 			g.abandon(w)
@@ -90,7 +143,7 @@ func (g *Governor) unused(s slot) func() {
 
 func noPermit(why string) error { return fmt.Errorf("%w: %s", fanout.ErrNoPermit, why) }
 
-func (g *Governor) enqueue(ctx context.Context, w *waiter, front bool) error {
+func (g *Governor) enqueue(ctx context.Context, w *waiter, call fanout.Call, front bool) error {
 	if err := ctx.Err(); err != nil {
 		return noPermit(err.Error())
 	}
@@ -99,10 +152,11 @@ func (g *Governor) enqueue(ctx context.Context, w *waiter, front bool) error {
 	if g.closed {
 		return noPermit("the governor was closed")
 	}
-	if front {
-		g.waiters = slices.Insert(g.waiters, 0, w)
+	l := g.line(g.class(call))
+	if w.line = l; front {
+		l.waiters = slices.Insert(l.waiters, 0, w)
 	} else {
-		g.waiters = append(g.waiters, w)
+		l.waiters = append(l.waiters, w)
 	}
 	g.run()
 	wake(g.pacing)
@@ -115,30 +169,40 @@ func (g *Governor) enqueue(ctx context.Context, w *waiter, front bool) error {
 func (g *Governor) abandon(w *waiter) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if i := slices.Index(g.waiters, w); i >= 0 {
-		g.waiters = slices.Delete(g.waiters, i, i+1)
+	l := w.line
+	if i := slices.Index(l.waiters, w); i >= 0 {
+		l.waiters = slices.Delete(l.waiters, i, i+1)
 		return
 	}
 	if gr := <-w.ready; gr.err == nil {
 		g.flight.inUse--
-		if g.paced() {
-			g.slots = slices.Insert(g.slots, 0, gr.slot)
+		if l = g.line(l.class); l.paced() || !gr.slot.at.After(g.view.item.Probe) && !gr.slot.at.Before(g.view.item.Probe) {
+			l.slots = slices.Insert(l.slots, 0, gr.slot)
+		} else {
+			g.wasted(gr.slot)
 		}
 		g.run()
 		wake(g.pacing)
 	}
 }
 
-// refuse sends away all waiters but the first keep. g.mu is held.
-func (g *Governor) refuse(keep int, why string) {
-	if len(g.waiters) <= keep {
+// refuse sends all waiters away. g.mu is held.
+func (g *Governor) refuse(why string) {
+	for _, l := range g.lines {
+		g.refuseIn(l, 0, why)
+	}
+}
+
+// refuseIn sends away all waiters of a line but the first keep. g.mu is held.
+func (g *Governor) refuseIn(l *line, keep int, why string) {
+	if len(l.waiters) <= keep {
 		return
 	}
-	g.away = g.instant().mono
-	for _, w := range g.waiters[keep:] {
+	g.away, g.awayOf = g.instant().mono, l.class
+	for _, w := range l.waiters[keep:] {
 		w.ready <- grant{err: noPermit(why)}
 	}
-	g.waiters = slices.Delete(g.waiters, keep, len(g.waiters))
+	l.waiters = slices.Delete(l.waiters, keep, len(l.waiters))
 }
 
 // use judges a slot for the last time and counts it.
@@ -205,19 +269,16 @@ func (g *Governor) judge(s slot, now instant) verdict {
 
 // dropVoid forgets slots that were withdrawn. g.mu is held.
 func (g *Governor) dropVoid() {
-	g.slots = slices.DeleteFunc(g.slots, func(s slot) bool {
-		gone := g.view.item.void(s.at, s.epoch)
-		if gone {
-			g.stats.Voided++
-			g.wasted(s)
-		}
-		return gone
-	})
-}
-
-// paced tells whether a limit has a rate. g.mu is held.
-func (g *Governor) paced() bool {
-	return slices.ContainsFunc(g.cfg.Limits, func(l Limit) bool { return l.Kind != Unpaced })
+	for _, l := range g.lines {
+		l.slots = slices.DeleteFunc(l.slots, func(s slot) bool {
+			gone := g.view.item.void(s.at, s.epoch)
+			if gone {
+				g.stats.Voided++
+				g.wasted(s)
+			}
+			return gone
+		})
+	}
 }
 
 // run starts the pacer and the keeper unless they are at work. The keeper ends
@@ -255,12 +316,30 @@ func (g *Governor) pace(ctx context.Context) {
 // handOut gives what is due to the first waiters and says how long nothing else
 // will be due by itself. g.mu is held.
 func (g *Governor) handOut(now instant) time.Duration {
-	if !g.paced() {
-		g.handOutUnpaced(now)
-		return time.Hour
+	wait := time.Hour
+	for _, l := range g.inTurn() {
+		wait = min(wait, g.handOutIn(l, now)) // one that stands alone, too
+		if !l.paced() {
+			g.handOutUnpaced(l, now)
+		}
 	}
-	for len(g.slots) > 0 {
-		s := g.slots[0]
+	return wait
+}
+
+// inTurn are the lines, those first whose slots are. g.mu is held.
+func (g *Governor) inTurn() []*line {
+	if len(g.lines) < 2 {
+		return g.lines
+	}
+	lines := slices.Clone(g.lines)
+	slices.SortStableFunc(lines, compareLines)
+	return lines
+}
+
+// handOutIn is handOut of a line with slots. g.mu is held.
+func (g *Governor) handOutIn(l *line, now instant) time.Duration {
+	for len(l.slots) > 0 {
+		s := l.slots[0]
 		if d := s.at.Sub(now.wall); d > 0 {
 			return d
 		}
@@ -269,36 +348,41 @@ func (g *Governor) handOut(now instant) time.Duration {
 			switch {
 			case v == late && free == 0:
 				g.flight.lacked = now.mono
-			case v == late && len(g.waiters) == 0:
+			case v == late && len(l.waiters) == 0:
 				g.flight.unused = now.mono
 			}
 			g.count(s, v)
-			g.slots = g.slots[1:]
+			l.slots = l.slots[1:]
 			continue
 		}
-		if free == 0 || len(g.waiters) == 0 {
+		if free == 0 || len(l.waiters) == 0 {
 			return s.at.Add(s.late + 1).Sub(now.wall) // until then somebody may come
 		}
-		g.slots = g.slots[1:]
-		g.grant(s)
+		l.slots = l.slots[1:]
+		g.grant(l, s)
 	}
 	return time.Hour
 }
 
-// handOutUnpaced serves vendors that limit nothing but calls at once.
-func (g *Governor) handOutUnpaced(now instant) {
+// handOutUnpaced serves calls of which nothing is limited but how many there are
+// at once, or in a day.
+func (g *Governor) handOutUnpaced(l *line, now instant) {
 	it := &g.view.item
-	s := slot{at: now.wall, late: it.Budget.within(now.wall, mostLate), epoch: it.Epoch}
-	for len(g.waiters) > 0 && g.free(now) > 0 && g.judge(s, now) == good && g.credit() {
+	s := slot{at: now.wall, late: it.Budget.within(now.wall, mostLate), epoch: it.Epoch, class: l.class}
+	for len(l.waiters) > 0 && len(l.slots) == 0 && !it.unproved() && g.free(now) > 0 && g.judge(s, now) == good && !g.nextBooking(now, l.class).After(now.wall) {
+		var ok bool
+		if s.paid, ok = g.credit(l.class, now.wall); !ok {
+			return
+		}
 		g.stats.Booked++
-		g.grant(s)
+		g.grant(l, s)
 	}
 }
 
-// grant gives s and a place in flight to the first waiter. g.mu is held.
-func (g *Governor) grant(s slot) {
-	w := g.waiters[0]
-	g.waiters = slices.Delete(g.waiters, 0, 1)
+// grant gives s and a place in flight to the line's first waiter. g.mu is held.
+func (g *Governor) grant(l *line, s slot) {
+	w := l.waiters[0]
+	l.waiters = slices.Delete(l.waiters, 0, 1)
 	g.flight.inUse++
 	w.ready <- grant{slot: s}
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"gonum.org/v1/plot/plotter"
+
+	"github.com/sluicehq/sluice/internal/series"
 )
 
 // newChart is an empty chart over the run's time, with a column under the
@@ -197,7 +199,7 @@ func (d *Doc) wentParts() (parts []wentPart) {
 		case strings.HasPrefix(what, "in flight"):
 			ink = fmt.Sprintf("w-flight%d", flights%2)
 			flights++
-		case what == Nobody:
+		case what == series.Nobody:
 			ink = "w-nobody"
 		case slices.Contains([]string{"vendor", "us", Brake, Outage, Pause, "budget"}, what):
 			ink = "w-" + what

@@ -36,7 +36,7 @@ func (g *gathering) cost() {
 		Real: g.f.OnAWS, MemoryMB: mb, Lines: []CostLine{},
 		Prices: fmt.Sprintf("list prices of %s on %s", price.USEast1.Region, price.USEast1.AsOf.Format(time.DateOnly)),
 	}
-	lines := price.USEast1.Run(took.Scaled(g.used, took.Calls, tree, mb))
+	lines := price.USEast1.Run(took.Scaled(g.sum.Used, took.Calls, tree, mb))
 	for _, l := range lines {
 		if l.Amount > 0 {
 			d.Cost.Lines = append(d.Cost.Lines, CostLine{l.Service, l.What, l.Amount, l.Unit, l.USD})

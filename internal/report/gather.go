@@ -56,19 +56,15 @@ type gathering struct {
 	tookBy  []fanout.Latencies
 	slice   time.Time
 	rated   bool
-	used    map[string]float64
+	sum     series.Summing       // of the whole run
 	active  []map[time.Time]bool // slices in which a tier had work, by tier
-	brakes  map[time.Time]Band
-	down    []Band
 	allowed map[string]float64
 	others  map[string]bool // runs that were open at the same time
 }
 
 // A point is a Point that is still growing.
 type point struct {
-	took   fanout.Latencies
-	lost   map[string]time.Duration
-	slices int
+	sum    series.Summing
 	rates  []float64
 	left   map[string]series.Left
 	leftAt time.Time
@@ -85,7 +81,7 @@ func newGathering(f Facts) *gathering {
 	}
 	g := &gathering{
 		f: f, start: r.Opened.UTC().Truncate(series.Slice), tiers: map[string]int{},
-		used: map[string]float64{}, brakes: map[time.Time]Band{}, allowed: map[string]float64{}, others: map[string]bool{},
+		allowed: map[string]float64{}, others: map[string]bool{},
 	}
 	g.doc = &Doc{
 		Vendor: r.Vendor, Run: r.ID, Window: f.Window, State: r.State, Opened: r.Opened.UTC(), End: end.UTC(), Made: f.Made.UTC(),
@@ -107,8 +103,8 @@ func newGathering(f Facts) *gathering {
 	for at := g.start; at.Before(end); at = at.Add(g.step) {
 		p := Point{At: later(at, g.doc.Opened), Until: earlier(at.Add(g.step), g.doc.End), Calls: make([]int, len(r.Tiers))}
 		g.doc.Points = append(g.doc.Points, p)
-		g.at = append(g.at, point{took: fanout.Latencies{}, lost: map[string]time.Duration{}})
 	}
+	g.at = make([]point, len(g.doc.Points))
 	return g
 }
 
@@ -133,19 +129,13 @@ func (g *gathering) add(s series.Sample) {
 	p, at := &g.doc.Points[i], &g.at[i]
 	if !s.At.Equal(g.slice) {
 		g.slice, g.rated = s.At, false
-		at.slices++
 	}
+	g.sum.Add(s)
+	at.sum.Add(s)
 	for name, t := range s.Tiers {
-		g.addTier(p, at, s.At, name, t)
-	}
-	for what, d := range s.Lost {
-		at.lost[what] += d
-	}
-	for what, n := range s.Used {
-		g.used[what] += n
+		g.addTier(p, s.At, name, t)
 	}
 	g.addRates(at, s)
-	g.addHeld(s)
 	for id := range s.Runs {
 		if id != g.f.Run.ID {
 			g.others[id] = true
@@ -164,13 +154,12 @@ func (g *gathering) before(s series.Sample) bool {
 	return s.At.Before(g.doc.Opened) && !there && g.doc.End.After(end)
 }
 
-func (g *gathering) addTier(p *Point, at *point, slice time.Time, name string, t series.Tier) {
+func (g *gathering) addTier(p *Point, slice time.Time, name string, t series.Tier) {
 	g.doc.Calls += t.Calls
 	g.doc.Throttled += t.Throttled
 	g.doc.Failed += t.Failed
 	p.Throttled += t.Throttled
 	p.Failed += t.Failed
-	at.took.Merge(t.Took)
 	i, ok := g.tiers[name]
 	if !ok { // the spec has had other tiers meanwhile
 		return
@@ -200,24 +189,6 @@ func (g *gathering) addRates(at *point, s series.Sample) {
 	at.rates = append(at.rates, tightest)
 }
 
-// addHeld notes brakes, which every process reports, and outages.
-func (g *gathering) addHeld(s series.Sample) {
-	if b := s.Brake; b != nil {
-		g.brakes[b.Set.Truncate(time.Millisecond)] = Band{Brake, b.Set.UTC(), b.Until.UTC(), b.Why}
-	}
-	if s.Down == "" {
-		return
-	}
-	end := s.At.Add(series.Slice)
-	if n := len(g.down); n > 0 && !s.At.After(g.down[n-1].To) {
-		if end.After(g.down[n-1].To) {
-			g.down[n-1].To = end
-		}
-		return
-	}
-	g.down = append(g.down, Band{Outage, s.At, end, s.Down})
-}
-
 // addLeft keeps how far the run is at the end of a point's last slice. Of several
 // processes that say so the one that knows of more has looked later.
 func (p *point) addLeft(slice time.Time, left map[string]series.Left) {
@@ -233,23 +204,27 @@ func (p *point) addLeft(slice time.Time, left map[string]series.Left) {
 // finish makes the figures of what was added up.
 func (g *gathering) finish() *Doc {
 	d := g.doc
-	g.held()
+	holds := g.held()
 	g.depths()
+	went := map[string]time.Duration{}
 	for i := range d.Points {
-		p, at := &d.Points[i], g.at[i]
-		if len(at.took) > 0 {
-			p.P50, p.P90, p.P99 = quantiles(at.took)
+		p, at := &d.Points[i], &g.at[i]
+		sum := at.sum.Done()
+		if all := sum.All(); len(all.Took) > 0 {
+			p.P50, p.P90, p.P99 = quantiles(all.Took)
 		}
 		for _, r := range at.rates {
 			p.Allowed += r / float64(len(at.rates))
 		}
-		p.Went = g.went(i)
-		for what, sec := range p.Went {
-			d.Went[what] += sec
+		p.Went = map[string]float64{}
+		for what, t := range sum.Clock(p.At, p.Until, holds) {
+			p.Went[what] = t.Seconds()
+			went[what] += t
 		}
 	}
-	if d.Went[Nobody] <= series.Slice.Seconds() { // the edges of what was written
-		delete(d.Went, Nobody)
+	series.Trim(went)
+	for what, t := range went {
+		d.Went[what] = t.Seconds()
 	}
 	for i := range d.Tiers {
 		d.Tiers[i].P50, d.Tiers[i].P90, d.Tiers[i].P99 = quantiles(g.tookBy[i])

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/internal/run"
+	"github.com/sluicehq/sluice/internal/series"
 )
 
 // A Doc is the figures of a report. Times are UTC, durations seconds.
@@ -93,9 +94,9 @@ func (p Point) rate(n int) float64 {
 
 // The kinds of Band.
 const (
-	Brake  = "brake"
-	Outage = "outage"
-	Pause  = "pause"
+	Brake  = series.Braked
+	Outage = series.Outage
+	Pause  = series.Paused // or any other stop
 )
 
 // A Band is a time in which nobody called.

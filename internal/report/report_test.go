@@ -109,13 +109,13 @@ func eventful() (report.Facts, []series.Sample) {
 	return f, []series.Sample{
 		{At: at(0), Process: "p0", Tiers: map[string]series.Tier{"data": {Calls: 1000}}}, // of the run before, which ended in this slice
 		{At: at(0), Process: "p1", Tiers: map[string]series.Tier{"groups": {Calls: 1, Took: took(100)}, "data": {Calls: 29, Took: took(200)}}, Rates: rates,
-			Lost: map[string]time.Duration{"limit calls": 30 * time.Second, "vendor": 10 * time.Second}, Runs: left(1, 100, 1, 20)},
+			Worked: 6 * time.Second, Lost: map[string]time.Duration{"limit calls": 4500 * time.Millisecond, "vendor": 1500 * time.Millisecond}, Runs: left(1, 100, 1, 20)},
 		{At: at(0), Process: "p2", Tiers: map[string]series.Tier{"data": {Calls: 6}}, Rates: rates, Runs: left(1, 90, 0, 25)},
 		{At: at(1), Process: "p1", Tiers: map[string]series.Tier{"data": {Calls: 20, Throttled: 2, Took: took(200, 200, 800)}}, Rates: rates, Brake: brake,
-			Lost: map[string]time.Duration{"limit calls": time.Second, "brake": time.Millisecond}, Runs: left(1, 100, 1, 45)},
+			Worked: series.Slice, Lost: map[string]time.Duration{"limit calls": 5 * time.Second, "brake": 5 * time.Second}, Runs: left(1, 100, 1, 45)},
 		{At: at(1), Process: "p2", Tiers: map[string]series.Tier{"data": {Calls: 4, Failed: 1}}, Rates: rates, Brake: brake, Runs: left(1, 100, 1, 40)},
 		{At: at(3), Process: "p1", Tiers: map[string]series.Tier{"data": {Calls: 45, Took: took(150)}}, Rates: map[string]float64{"calls": 2, "day": 50},
-			Lost: map[string]time.Duration{"us": time.Second}, Runs: map[string]map[string]series.Left{"other": {}}},
+			Worked: series.Slice, Lost: map[string]time.Duration{"us": 8 * time.Second, "pause": 2 * time.Second}, Runs: map[string]map[string]series.Left{"other": {}}},
 	}
 }
 
@@ -159,8 +159,9 @@ func TestFigures(t *testing.T) {
 	}
 }
 
-// TestWent: what held the fleet held it as long as it did; the rest is by what
-// was waited for; and every second went somewhere.
+// TestWent: what held the fleet held it as long as it did, told by workers that
+// stayed or by nobody; the rest is by what was waited for; and every second went
+// somewhere.
 func TestWent(t *testing.T) {
 	f, samples := eventful()
 	d := gather(t, f, samples...)

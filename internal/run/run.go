@@ -38,6 +38,12 @@ type Run struct {
 	Marks    []string      `json:"marks,omitempty"`    // what has been noted about it, each once
 }
 
+// Whole tells whether the run was closed with a verdict over a whole tree, and
+// not only over its seeds: others are compared with it.
+func (r Run) Whole() bool {
+	return r.State == Closed && r.Verdict != nil && r.Verdict.Known > len(r.Seeds)
+}
+
 // Origin is what a run was seeded with, so that the command that goes on with
 // it can be named. It holds no secret.
 type Origin struct {

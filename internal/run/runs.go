@@ -41,6 +41,10 @@ type Runs struct {
 	Tail string
 }
 
+// mostSeeds bounds what a run begins with: its record holds them all, and is one
+// item of a store.
+const mostSeeds = 1000
+
 // Seed starts the run of a window, or resumes it: the run is durable before its
 // first task is sent, and the first tasks are sent again if they may be
 // missing. A run that is closed is returned as it is; again starts a new one.
@@ -49,8 +53,12 @@ func (r *Runs) Seed(ctx context.Context, w fanout.Window, again bool) (Run, erro
 		return Run{}, fmt.Errorf("the window from %s to %s is empty: --to must be after --from", w.From.Format(time.RFC3339), w.To.Format(time.RFC3339))
 	}
 	id := newID(r.Vendor, w, r.Zone, r.Tail)
+	seeds := r.Roots(id, w)
+	if len(seeds) > mostSeeds {
+		return Run{}, fmt.Errorf("the window from %s to %s makes %d tasks in tier %s: a run begins with at most %d: take longer slices, or a shorter window", w.From.Format(time.RFC3339), w.To.Format(time.RFC3339), len(seeds), r.Tiers[0], mostSeeds)
+	}
 	got, err := r.Store.Create(ctx, Run{
-		ID: id, Vendor: r.Vendor, Window: w, Tiers: r.Tiers, Seeds: r.Roots(id, w),
+		ID: id, Vendor: r.Vendor, Window: w, Tiers: r.Tiers, Seeds: seeds,
 		Opened: time.Now().UTC(), State: Open, Origin: r.Origin,
 	}, again)
 	if err != nil {

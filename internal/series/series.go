@@ -25,7 +25,6 @@ type Sample struct {
 	Tiers   map[string]Tier            `json:"tiers,omitempty"`
 	Lost    map[string]time.Duration   `json:"lost,omitempty"`  // where the process's time went: to what bound it, "vendor", "us"
 	Rates   map[string]float64         `json:"rates,omitempty"` // calls a second that each limit left, at the slice's end
-	Every   time.Duration              `json:"every,omitempty"` // between the permits of the whole fleet, at the slice's end
 	Brake   *Brake                     `json:"brake,omitempty"` // the last that began in it
 	Down    string                     `json:"down,omitempty"`  // why the vendor was held to be down, at the slice's end
 	Said    map[string]string          `json:"said,omitempty"`  // the vendor's last headers about limits

@@ -10,11 +10,8 @@ import (
 type Sum struct {
 	From, To time.Time // To is zero: nothing was done
 	Tiers    map[string]*Tier
-	Lost     map[string]time.Duration
-	Worked   time.Duration // summed over processes
 	Used     map[string]float64
-	Last     Sample // the latest
-	Brakes   []Brake
+	Holds    []Hold // brakes and outages, in the order in which they were heard of
 	// Allowed is how many calls each limit would have allowed in the slices in
 	// which somebody worked.
 	Allowed map[string]float64
@@ -46,7 +43,7 @@ type Summing struct {
 // Add adds a sample.
 func (s *Summing) Add(sample Sample) {
 	if s.Tiers == nil {
-		s.Sum = Sum{From: sample.At, Tiers: map[string]*Tier{}, Lost: map[string]time.Duration{}, Used: map[string]float64{}, Allowed: map[string]float64{}}
+		s.Sum = Sum{From: sample.At, Tiers: map[string]*Tier{}, Used: map[string]float64{}, Allowed: map[string]float64{}}
 	}
 	for name, t := range sample.Tiers {
 		if s.Tiers[name] == nil {
@@ -54,16 +51,10 @@ func (s *Summing) Add(sample Sample) {
 		}
 		s.Tiers[name].Add(t)
 	}
-	for what, d := range sample.Lost {
-		s.Lost[what] += d
-	}
 	for what, n := range sample.Used {
 		s.Used[what] += n
 	}
-	if b := sample.Brake; b != nil && (len(s.Brakes) == 0 || b.Set.After(s.Brakes[len(s.Brakes)-1].Set)) {
-		s.Brakes = append(s.Brakes, *b)
-	}
-	s.Worked += sample.Worked
+	s.hold(sample)
 	if !sample.At.Equal(s.slice) {
 		s.fold()
 		s.slice, s.rates = sample.At, nil
@@ -82,7 +73,7 @@ func (s *Summing) Add(sample Sample) {
 			s.Allowed[limit] += r * Slice.Seconds()
 		}
 	}
-	s.To, s.Last = sample.At.Add(Slice), sample
+	s.To = sample.At.Add(Slice)
 }
 
 // fold books the present slice.
@@ -94,7 +85,7 @@ func (s *Summing) fold() {
 	for _, d := range s.lost {
 		sum += d
 	}
-	there := min(max(s.worked, min(sum, Slice)), Slice)
+	there := min(max(s.worked, sum), Slice)
 	part := min(1, float64(there)/float64(max(sum, 1)))
 	for what, d := range s.lost {
 		s.Went[what] += time.Duration(part * float64(d))

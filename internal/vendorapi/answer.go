@@ -12,7 +12,6 @@ import (
 	"io"
 	"math"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,50 +29,59 @@ func (x *exchange) status(resp *http.Response) error {
 	if x.parent.Err() != nil {
 		return context.Cause(x.parent)
 	}
-	with := func(err error) error {
-		var ce *fanout.CallError
-		if errors.As(err, &ce) {
-			ce.RetryAfter = retryAfter(resp.Header, time.Now())
-		}
+	var tree any
+	if len(x.head) > 0 && utf8.Valid(x.head) && !tooDeep(x.head, x.client.plan.Bounds.Depth) {
+		tree, _ = parseJSON(x.head) // what is no JSON is null for the rules
+	}
+	vars := answerVars(resp, x.value)
+	if r, err := x.client.plan.rule(x.parent, resp, tree, vars); err != nil {
 		return err
+	} else if r != nil && r.means != meansOK {
+		return x.ruled(r, resp, tree, vars)
 	}
 	text := cmp.Or(http.StatusText(code), "an unknown status")
 	switch {
 	case slices.Contains(x.client.plan.spec.throttled, code):
-		return with(x.fail(fanout.Throttled, code, fmt.Errorf("the vendor says slow down (%s)", text)))
+		return x.patiently(resp, x.fail(fanout.Throttled, code, fmt.Errorf("the vendor says slow down (%s)", text)))
+	case x.expired(resp, tree):
+		return x.fail(fanout.Expired, code, errExpired)
 	case code >= 500 || code == http.StatusRequestTimeout:
-		return with(x.fail(fanout.Unavailable, code, fmt.Errorf("the vendor has trouble (%s)", text)))
+		return x.patiently(resp, x.fail(fanout.Unavailable, code, fmt.Errorf("the vendor has trouble (%s)", text)))
 	case code == http.StatusNotFound || code == http.StatusGone:
 		return x.fail(fanout.Missing, code, errors.New("the vendor does not have it"))
 	case code == http.StatusUnauthorized || code == http.StatusForbidden:
 		return x.refused(code, text)
 	case code >= 300 && code < 400:
-		return x.fail(fanout.Rejected, code, errors.New(redirect(x.call.plan.base, resp.Header.Get("Location"))))
+		return x.redirected(resp)
 	}
 	return x.fail(fanout.Rejected, code, fmt.Errorf("the vendor rejects the request (%s)", text))
 }
 
-func redirect(base *url.URL, location string) string {
-	to, err := base.Parse(location)
-	if err != nil || location == "" {
-		return "the vendor redirects to nowhere that can be read; redirects are not followed"
-	}
-	return fmt.Sprintf("the vendor redirects to host %s; redirects are not followed: if it moved, change base_url", to.Host)
+// value is what the spec's queries about answers may use besides the answer.
+func (x *exchange) value(name string) (any, error) {
+	return x.client.plan.settingValue(name)
 }
 
-// refused looks once whether the operator has put other credentials in place.
+// refused looks once whether there are other credentials, or a session can be had
+// anew: the call is then made again.
 func (x *exchange) refused(code int, text string) error {
+	if x.signing || x.renewed {
+		return x.fail(fanout.Refused, code, fmt.Errorf("the credentials were refused (%s)", text))
+	}
+	x.renewed = true
 	renewed, err := x.client.renew(x.held)
 	switch {
 	case err != nil:
 		return x.fail(fanout.Refused, code, fmt.Errorf("the credentials were refused (%s), and reading them again failed: %w", text, err))
 	case renewed:
-		return x.fail(fanout.Bad, code, fmt.Errorf("the credentials were refused (%s), and have been renewed since", text))
-	case len(x.held.values) == 0 && x.held.auth == "":
+		return errAgain
+	case len(x.held.values) == 0 && !x.held.spec.given():
 		return x.fail(fanout.Refused, code, fmt.Errorf("the vendor wants credentials (%s), and the spec has no auth", text))
 	}
 	return x.fail(fanout.Refused, code, fmt.Errorf("the credentials were refused (%s)", text))
 }
+
+const judgedHead = 64 << 10 // bytes of an error's body that rules may look at
 
 // quote keeps the beginning of an error's body.
 func (x *exchange) quote(resp *http.Response) {
@@ -87,9 +95,13 @@ func (x *exchange) quote(resp *http.Response) {
 		r = z
 	}
 	n := x.client.plan.Bounds.Excerpt + x.held.mask.longest()
+	if len(x.client.plan.spec.rules) > 0 || x.call != nil && x.call.tier.expired != nil {
+		n = max(n, judgedHead)
+	}
 	head, err := io.ReadAll(io.LimitReader(r, int64(n)))
+	x.head = head
 	x.setExcerpt(head, err == nil && len(head) == n)
-	if err == nil { // a little more, so that the connection can be kept
+	if x.head = head; err == nil { // a little more, so that the connection can be kept
 		_, _ = io.CopyN(io.Discard, r, 16<<10)
 	}
 }
@@ -141,27 +153,56 @@ func (x *exchange) answer(resp *http.Response) (page fanout.Page, err error) {
 		return page, err
 	}
 	x.watch.waiting()
-	if class, err := judge(body); err != nil {
-		x.setExcerpt(body, false)
-		return page, x.fail(class, resp.StatusCode, err)
-	}
-	t, class, err := x.take(body)
+	x.call.heard = resp
+	t, class, err := x.readable(resp, body)
 	if err != nil {
-		if x.parent.Err() != nil {
-			return page, context.Cause(x.parent)
-		}
-		x.setExcerpt(body, false)
-		return page, x.fail(class, resp.StatusCode, err)
+		return page, x.unreadable(resp, body, class, err)
 	}
 	page = fanout.Page{Status: resp.StatusCode, Body: body, Children: t.children, Rows: t.rows, Rejects: t.rejects, Release: mem.release}
 	if t.more {
+		if err := x.clean(&t.next); err != nil {
+			return page, x.fail(fanout.Broken, resp.StatusCode, err)
+		}
 		page.Next = t.next.encode()
 	}
 	return page, nil
 }
 
+// readable judges a body and takes it apart. What is no JSON may have a rule, too.
+func (x *exchange) readable(resp *http.Response, body []byte) (taken, fanout.Class, error) {
+	class, err := judge(body, x.client.plan.Bounds.Depth)
+	if err == nil {
+		return x.take(resp, body)
+	}
+	vars := answerVars(resp, x.value)
+	if r, _ := x.client.plan.rule(x.parent, resp, nil, vars); r != nil && r.means != meansOK {
+		err = x.ruled(r, resp, nil, vars)
+	}
+	return taken{}, class, err
+}
+
+// unreadable is the error of a 2xx that is none to go on with.
+func (x *exchange) unreadable(resp *http.Response, body []byte, class fanout.Class, err error) error {
+	if x.parent.Err() != nil {
+		return context.Cause(x.parent)
+	}
+	if errors.Is(err, errEmpty) || errors.Is(err, errAgain) {
+		return err
+	}
+	x.setExcerpt(body, false)
+	var ce *fanout.CallError
+	if errors.As(err, &ce) {
+		ce.Excerpt = x.excerpt
+		return err
+	}
+	if class == fanout.Refused {
+		return x.refused(resp.StatusCode, err.Error())
+	}
+	return x.fail(class, resp.StatusCode, err)
+}
+
 // judge tells a JSON text from what vendors send instead, before it is parsed.
-func judge(body []byte) (fanout.Class, error) {
+func judge(body []byte, depth int) (fanout.Class, error) {
 	text := bytes.TrimSpace(body)
 	switch {
 	case len(text) == 0:
@@ -170,8 +211,8 @@ func judge(body []byte) (fanout.Class, error) {
 		return fanout.Bad, errors.New("the answer is a page of HTML or XML, not JSON")
 	case !utf8.Valid(text):
 		return fanout.Bad, errors.New("the answer is not UTF-8, as JSON is")
-	case tooDeep(text):
-		return fanout.Broken, fmt.Errorf("the answer is nested deeper than %d", maxDepth)
+	case tooDeep(text, depth):
+		return fanout.Broken, fmt.Errorf("the answer is nested deeper than %d", depth)
 	}
 	return "", nil
 }
@@ -179,8 +220,8 @@ func judge(body []byte) (fanout.Class, error) {
 // maxTake bounds the time that a spec's queries may take on one answer.
 const maxTake = 30 * time.Second
 
-// take parses the body and takes it apart.
-func (x *exchange) take(body []byte) (taken, fanout.Class, error) {
+// take parses the body, asks the spec what it means, and takes it apart.
+func (x *exchange) take(resp *http.Response, body []byte) (taken, fanout.Class, error) {
 	ctx, cancel := context.WithTimeoutCause(x.parent, maxTake, fmt.Errorf("the spec's queries took longer than %s", maxTake))
 	defer cancel()
 	p, split := x.call.tier.split(body)
@@ -198,12 +239,32 @@ func (x *exchange) take(body []byte) (taken, fanout.Class, error) {
 			return taken{}, fanout.Bad, fmt.Errorf("malformed JSON: %w", err)
 		}
 	}
+	x.cost(ctx, resp, p.tree)
+	if class, err := x.means(ctx, resp, p.tree); err != nil {
+		return taken{}, class, err
+	}
 	sum := sha256.Sum256(body)
 	t, err := x.call.take(ctx, p, base64.RawURLEncoding.EncodeToString(sum[:12]))
-	if err != nil && ctx.Err() != nil {
+	switch {
+	case errors.Is(err, errExpired):
+		return t, fanout.Expired, err
+	case err != nil && ctx.Err() != nil:
 		err = context.Cause(ctx)
 	}
 	return t, fanout.Broken, err
+}
+
+// means holds an answer that looks well to the spec's rules and its proof of life.
+func (x *exchange) means(ctx context.Context, resp *http.Response, tree any) (fanout.Class, error) {
+	vars := answerVars(resp, x.value)
+	r, err := x.client.plan.rule(ctx, resp, tree, vars)
+	switch {
+	case err != nil:
+		return fanout.Broken, err
+	case r != nil && r.means != meansOK:
+		return "", x.ruled(r, resp, tree, vars)
+	}
+	return fanout.Refused, x.call.prove(ctx, tree, vars)
 }
 
 var errTooLong = errors.New("too long")

@@ -1,6 +1,7 @@
 package vendorapi
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,6 +25,9 @@ type call struct {
 	state state
 	slice fanout.Window
 	last  bool // the slice is the window's last
+
+	asked *url.URL       // the page's request, before credentials; nil: none was made
+	heard *http.Response // the answer, for its status and headers; nil: none
 }
 
 // call checks that a task fits the plan; one of an older spec may not.
@@ -32,7 +37,13 @@ func (p *Plan) call(t fanout.Task, cursor string) (*call, error) {
 		return nil, fmt.Errorf("vendor %s has no tier %q", p.Name, t.Tier)
 	}
 	if len(t.Path) != len(tier.path) {
-		return nil, fmt.Errorf("the task's path has %d keys, but tier %s of this spec is below %d tiers: was the spec changed?", len(t.Path), t.Tier, len(tier.path))
+		return nil, fmt.Errorf("the task's path has %d keys, those of tier %s have %d by this spec: was the spec changed?", len(t.Path), t.Tier, len(tier.path))
+	}
+	if tier.of != nil {
+		branch := t.Path[len(t.Path)-1]
+		if tier = tier.of[branch]; tier == nil {
+			return nil, fmt.Errorf("tier %s has no branch %q: was the spec changed?", t.Tier, clip(branch, 50))
+		}
 	}
 	s, err := parseState(cursor)
 	if err != nil {
@@ -42,6 +53,9 @@ func (p *Plan) call(t fanout.Task, cursor string) (*call, error) {
 	if sl, ok := tier.pages.(*slicePages); ok {
 		c.slice, c.last, err = sl.slice(t.Window, s.Slice)
 	}
+	if tier.slicer != nil {
+		c.slice, err = tier.slicer.named(t.Window, t.Path[slices.Index(tier.path, sliceName)])
+	}
 	return c, err
 }
 
@@ -49,8 +63,14 @@ func (p *Plan) call(t fanout.Task, cursor string) (*call, error) {
 func (c *call) text(name string) (string, error) {
 	for i, n := range c.tier.path {
 		if n == name {
+			if b := c.tier.batches[n]; b != nil {
+				return b.text(c.task.Path[i])
+			}
 			return c.task.Path[i], nil
 		}
+	}
+	if tier, part, ok := strings.Cut(name, "."); ok && c.plan.tiers[tier] != nil && slices.Contains(c.tier.path, tier) {
+		return c.keyPart(tier, part)
 	}
 	if raw, ok := c.task.Carry[name]; ok {
 		return carriedText(name, raw)
@@ -93,6 +113,8 @@ func (c *call) instant(name string) (at time.Time, form string, ok bool) {
 		at = c.task.Window.From
 	case "window.to":
 		at = c.task.Window.To
+	case "window.end":
+		at = c.windowEnd(m[2])
 	case "slice.from":
 		at = c.slice.From
 	case "slice.to":
@@ -103,12 +125,24 @@ func (c *call) instant(name string) (at time.Time, form string, ok bool) {
 	return at, m[2], true
 }
 
+// windowEnd is the window's last instant that a form can say.
+func (c *call) windowEnd(form string) time.Time {
+	if form == "epoch" {
+		return c.task.Window.To.Add(-time.Nanosecond).Truncate(time.Second)
+	}
+	return c.task.Window.To.Add(-time.Millisecond)
+}
+
 // sliceEnd is the last instant of a slice, for vendors whose ends are inclusive.
 func (c *call) sliceEnd() time.Time {
-	if sl, ok := c.tier.pages.(*slicePages); ok {
-		return c.slice.To.Add(-sl.resolution)
+	sl := c.tier.slicer
+	if sl == nil {
+		sl, _ = c.tier.pages.(*slicePages)
 	}
-	return c.slice.To
+	if sl == nil {
+		return c.slice.To
+	}
+	return c.slice.To.Add(-sl.resolution)
 }
 
 func formatTime(at time.Time, form string, zone *time.Location) string {
@@ -132,12 +166,21 @@ func formatTime(at time.Time, form string, zone *time.Location) string {
 func (c *call) value(name string) (any, error) {
 	switch name {
 	case "window":
-		return map[string]any{"from": c.times(c.task.Window.From), "to": c.times(c.task.Window.To)}, nil
+		end := c.times(c.windowEnd("ms"))
+		end["epoch"] = json.Number(formatTime(c.windowEnd("epoch"), "epoch", nil))
+		return map[string]any{"from": c.times(c.task.Window.From), "to": c.times(c.task.Window.To), "end": end}, nil
+	case "batch":
+		if raw, ok := c.task.Carry[batchCarry]; ok {
+			return parseJSON(raw)
+		}
 	case "slice":
 		return map[string]any{"from": c.times(c.slice.From), "to": c.times(c.slice.To), "end": c.times(c.sliceEnd())}, nil
 	}
 	for i, n := range c.tier.path {
 		if jqName(n) == name {
+			if c.tier.batches[n] != nil {
+				return keyList(splitKeys(c.task.Path[i])), nil
+			}
 			return c.task.Path[i], nil
 		}
 	}
@@ -157,45 +200,13 @@ func (c *call) times(t time.Time) map[string]any {
 	}
 }
 
-// url is the page's full URL. Its origin is always the base URL's.
-func (c *call) url() (*url.URL, error) {
-	below, err := c.tier.get.expand(c.text)
-	if err != nil {
-		return nil, err
-	}
-	path, rawQuery, _ := strings.Cut(below, "?")
-	base, err := parseParams(rawQuery)
-	if err != nil {
-		return nil, fmt.Errorf("query of get: %w", err)
-	}
-	for _, q := range c.tier.query {
-		for _, t := range q.vals {
-			v, err := t.expand(c.text)
-			if err != nil {
-				return nil, err
-			}
-			base = append(base, newParam(q.name, v))
-		}
-	}
-	over, err := c.tier.pages.params(c.state)
-	if err != nil {
-		return nil, err
-	}
-	u := *c.plan.base
-	raw := u.EscapedPath() + path
-	if u.Path, err = url.PathUnescape(raw); err != nil {
-		return nil, fmt.Errorf("path: %w", err)
-	}
-	u.RawPath, u.RawQuery = raw, mergeParams(base, over)
-	if u.EscapedPath() != raw { // url would send another path than was meant
-		return nil, fmt.Errorf("path %q cannot be sent as it is", clip(raw, 200))
-	}
-	return &u, nil
-}
-
-// headers adds the tier's own headers to h; get knows secrets too.
-func (c *call) headers(h http.Header, get lookup) error {
+// headers adds the tier's own headers to h; get knows secrets too. Another origin
+// gets those without.
+func (c *call) headers(h http.Header, get lookup, foreign bool) error {
 	for _, t := range c.tier.headers {
+		if foreign && t.val.secret() {
+			continue
+		}
 		v, err := t.val.expand(get)
 		if err != nil {
 			return err
@@ -252,10 +263,16 @@ type taken struct {
 // take finds children, rows and the next page in an answer.
 func (c *call) take(ctx context.Context, p parsed, print string) (taken, error) {
 	var t taken
+	if c.tier.expired.says(ctx, c, p.tree) {
+		return t, errExpired
+	}
 	if err := c.takeItems(ctx, p, &t); err != nil {
 		return t, err
 	}
-	if c.tier.table != "" {
+	if err := c.spread(&t); err != nil {
+		return t, err
+	}
+	if len(c.tier.tables) > 0 {
 		if err := c.countRows(ctx, p, &t); err != nil {
 			return t, err
 		}
@@ -263,20 +280,41 @@ func (c *call) take(ctx context.Context, p parsed, print string) (taken, error) 
 	s := c.state
 	s.Page++
 	s.Received += t.items
-	b := c.plan.Bounds
+	most := cmp.Or(c.tier.maxPages, c.plan.Bounds.Pages)
 	if err := c.bounded(t.items); err != nil {
 		return t, err
 	}
 	var err error
-	t.next, t.more, err = c.tier.pages.next(s, pageResult{ctx, p.tree, t.items, print, c.value})
+	t.next, t.more, err = c.tier.pages.next(s, c.result(ctx, p, t.items, print))
 	if err != nil {
 		return t, err
 	}
 	t.more = t.more && !c.last
-	if t.more && t.next.Page >= b.Pages {
-		return t, fmt.Errorf("the list has %w of %d pages: a loop?", errTooMany, b.Pages)
+	if t.more && t.next.Page >= most {
+		return t, fmt.Errorf("the list has %w of %d pages: page %d points to one more: a loop? (max_pages)", errTooMany, most, t.next.Page)
 	}
 	return t, nil
+}
+
+// result is the page as its pager sees it.
+func (c *call) result(ctx context.Context, p parsed, items int, print string) pageResult {
+	r := pageResult{ctx: ctx, tree: p.tree, items: items, print: print, vars: c.vars(), plan: c.plan, url: c.asked}
+	if r.url == nil {
+		r.url = c.plan.base
+	}
+	if c.heard != nil {
+		r.headers = c.heard.Header
+	}
+	return r
+}
+
+// vars are the variables of the queries that see the whole answer.
+func (c *call) vars() func(string) (any, error) {
+	resp := c.heard
+	if resp == nil {
+		resp = &http.Response{StatusCode: http.StatusOK}
+	}
+	return answerVars(resp, c.value)
 }
 
 func (c *call) countRows(ctx context.Context, p parsed, t *taken) error {
@@ -327,64 +365,4 @@ func (c *call) takeItems(ctx context.Context, p parsed, t *taken) error {
 		t.children = append(t.children, n)
 	}
 	return nil
-}
-
-// maxKey bounds a key: it travels in messages and rows with all keys above it.
-const (
-	maxKey  = 16 << 10
-	maxNode = 64 << 10 // path and carried fields: what every message and row of it holds
-)
-
-// node makes a child of an item; ok is false for one without a usable key.
-func (c *call) node(ctx context.Context, item any) (n fanout.Node, ok bool, err error) {
-	k, err := c.tier.key.one(ctx, item, c.value)
-	if err != nil || k == nil {
-		return n, false, err
-	}
-	key, ok := digits(k)
-	switch {
-	case !ok:
-		return n, false, &errJQ{"key", fmt.Errorf("a text or a number is expected, not %s", clip(exactJSON(k), 100))}
-	case key == "":
-		return n, false, nil
-	case len(key) > maxKey:
-		return n, false, &errJQ{"key", fmt.Errorf("%d bytes: at most %d can be a key", len(key), maxKey)}
-	}
-	if !c.tier.unique {
-		n.Path = append(n.Path, c.task.Path...)
-	}
-	n.Path = append(n.Path, key)
-	if len(c.tier.hand)+len(c.tier.carry) == 0 {
-		return n, true, nil
-	}
-	n.Carry = make(map[string]json.RawMessage, len(c.tier.hand)+len(c.tier.carry))
-	for _, name := range c.tier.hand {
-		raw, ok := c.task.Carry[name]
-		if !ok {
-			return n, false, fmt.Errorf("the task does not carry %q: was the spec changed?", name)
-		}
-		n.Carry[name] = raw
-	}
-	for _, f := range c.tier.carry {
-		v, err := f.q.one(ctx, item, c.value)
-		if err != nil {
-			return n, false, err
-		}
-		n.Carry[f.name] = json.RawMessage(exactJSON(v))
-	}
-	if size := nodeSize(n); size > maxNode {
-		return n, false, &errJQ{"carry", fmt.Errorf("%d bytes are to be carried down from node %s: at most %d (carry fields, not whole objects)", size, clip(key, 50), maxNode)}
-	}
-	return n, true, nil
-}
-
-// nodeSize is about how many bytes a node takes in a message.
-func nodeSize(n fanout.Node) (size int) {
-	for _, k := range n.Path {
-		size += len(k)
-	}
-	for name, raw := range n.Carry {
-		size += len(name) + len(raw)
-	}
-	return size
 }

@@ -1,6 +1,8 @@
 package vendorapi
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -25,6 +27,9 @@ type Options struct {
 	InFlight     int    // calls at once that connections are kept for; default 16
 	UserAgent    string // default sluice
 	Budget       int    // bytes that bodies may hold at once; default [DefaultBudget]
+	// Sessions keeps what a login yields; nil: the client's [Secrets] if that can,
+	// or else the client for itself.
+	Sessions Sessions
 	// Starved is called when a body must wait for others to be released: a good
 	// moment to land what is waiting. It must not block. May be nil.
 	Starved func()
@@ -34,19 +39,23 @@ type Options struct {
 // for concurrent use. Each Call is one request: redirects are not followed and
 // nothing is repeated, since each would be a call without a permit.
 type Client struct {
-	plan    *Plan
-	rt      http.RoundTripper
-	spares  *spares // nil: the transport dials, or rt is not ours
-	secrets Secrets
-	agent   string
-	budget  *budget
-	large   chan struct{} // one large answer is taken apart at a time: a tree is many times its text
+	plan     *Plan
+	rt       http.RoundTripper
+	away     http.RoundTripper // for other origins that the spec allows
+	spares   *spares           // nil: the transport dials, or rt is not ours
+	secrets  Secrets
+	sessions Sessions
+	recorder *Recorder // nil: nobody keeps what is said
+	agent    string
+	budget   *budget
+	large    chan struct{} // one large answer is taken apart at a time: a tree is many times its text
 
 	lastSaid atomic.Pointer[said]
 
-	held  atomic.Pointer[held]
-	mu    sync.Mutex     // serialises renewing
-	known []*credentials // all there ever were, to mask them; guarded by mu
+	held   atomic.Pointer[held]
+	mu     sync.Mutex     // serialises renewing
+	known  []*credentials // the latest, to mask them; guarded by mu
+	tokens []string       // and what their sessions were; guarded by mu
 }
 
 var _ fanout.Vendor = (*Client)(nil)
@@ -54,7 +63,12 @@ var _ fanout.Vendor = (*Client)(nil)
 // held is what one moment's calls authenticate with.
 type held struct {
 	*credentials
-	mask *masker
+	spec  *auth
+	mark  string   // of the credentials
+	token *Session // nil: none yet, or none is needed
+	sent  string   // what token is sent as
+	spent bool     // the vendor has refused token
+	mask  *masker
 }
 
 // NewClient makes a client for plan. It reads the secrets at once: a missing
@@ -64,32 +78,38 @@ func NewClient(plan *Plan, secrets Secrets, opt Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{plan: plan, rt: opt.RoundTripper, secrets: secrets, agent: opt.UserAgent, large: make(chan struct{}, 1)}
-	if c.agent == "" {
-		c.agent = "sluice"
+	c := &Client{plan: plan, rt: opt.RoundTripper, away: opt.RoundTripper, secrets: secrets, sessions: opt.Sessions,
+		agent: cmp.Or(opt.UserAgent, "sluice"), large: make(chan struct{}, 1)}
+	if c.sessions == nil {
+		if c.sessions, _ = secrets.(Sessions); c.sessions == nil {
+			c.sessions = &ownSessions{}
+		}
 	}
 	if c.rt == nil {
 		inFlight := opt.InFlight
 		if inFlight <= 0 {
 			inFlight = 16
 		}
-		t := newTransport(plan.Timeouts, inFlight)
+		secure, err := plan.tlsConfig(creds)
+		if err != nil {
+			return nil, err
+		}
+		t := newTransport(plan, inFlight)
+		t.TLSClientConfig = secure
 		c.rt, c.spares = t, spareFor(t, plan.base, plan.Timeouts.Connect, inFlight)
+		c.away = newAway(plan, inFlight)
 	}
-	total := opt.Budget
-	if total == 0 {
-		total = DefaultBudget
-	}
-	c.budget = newBudget(total, plan.Bounds.Bytes, opt.Starved)
+	c.budget = newBudget(cmp.Or(opt.Budget, DefaultBudget), plan.Bounds.Bytes, opt.Starved)
 	c.known = []*credentials{creds}
-	c.held.Store(&held{creds, newMasker(c.known)})
-	return c, nil
+	_, err = c.hold(creds, nil)
+	return c, err
 }
 
 // newTransport is HTTP/1.1 with connections kept warm. HTTP/2 is left off: its
 // transport repeats requests that a server turned away, and one connection's
 // stall is every call's.
-func newTransport(t Timeouts, inFlight int) *http.Transport {
+func newTransport(plan *Plan, inFlight int) *http.Transport {
+	t := plan.Timeouts
 	http1 := new(http.Protocols)
 	http1.SetHTTP1(true)
 	return &http.Transport{
@@ -102,7 +122,7 @@ func newTransport(t Timeouts, inFlight int) *http.Transport {
 		MaxIdleConnsPerHost:    inFlight,
 		MaxConnsPerHost:        2 * inFlight, // never what a call waits for
 		IdleConnTimeout:        30 * time.Second,
-		MaxResponseHeaderBytes: 64 << 10,
+		MaxResponseHeaderBytes: int64(plan.Bounds.Headers),
 		DisableCompression:     true, // done here, so that it is bounded
 	}
 }
@@ -126,8 +146,10 @@ func (c *Client) Close() {
 	if c.spares != nil {
 		c.spares.close()
 	}
-	if t, ok := c.rt.(interface{ CloseIdleConnections() }); ok {
-		t.CloseIdleConnections()
+	for _, rt := range []http.RoundTripper{c.rt, c.away} {
+		if t, ok := rt.(interface{ CloseIdleConnections() }); ok {
+			t.CloseIdleConnections()
+		}
 	}
 }
 
@@ -136,26 +158,54 @@ func (c *Client) Close() {
 // connection dies before the first byte of the answer (see shouldRetryRequest
 // there), though the vendor may have seen and counted it. A request whose body
 // it cannot rewind is never repeated; finding the body empty, it sends a plain
-// GET without one.
+// GET without one. A POST it would only send again by an Idempotency-Key, which
+// no spec may set, or when nothing at all was written.
 type oneShot struct{}
 
 func (oneShot) Read([]byte) (int, error) { return 0, io.EOF }
 func (oneShot) Close() error             { return nil }
 
-// request builds the page's request.
-func (c *Client) request(ctx context.Context, page *call, h *held) (*http.Request, error) {
-	u, err := page.url()
+// request builds the page's request, or that for another place that it was
+// redirected to. Another origin gets nothing secret.
+func (c *Client) request(ctx context.Context, page *call, h *held, to *url.URL) (*http.Request, error) {
+	draft, err := page.draft(ctx)
 	if err != nil {
 		return nil, err
 	}
+	u := draft.full()
+	if to != nil {
+		u, page.asked = to, to
+	}
+	foreign := !sameOrigin(u, c.plan.base)
+	if key := h.key; key != "" && !foreign && h.spec.carrier.in == "body" {
+		if page.tier.method != http.MethodPost {
+			return nil, errors.New("auth sends its key in the body, which a GET does not have: say post")
+		}
+		if err := draft.putInBody(h.spec.carrier.name, key); err != nil {
+			return nil, err
+		}
+	}
+	body := draft.bytes()
 	req := &http.Request{
-		Method: http.MethodGet, URL: u, Host: u.Host, Header: make(http.Header),
+		Method: page.tier.method, URL: u, Host: u.Host, Header: make(http.Header),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Body: oneShot{},
+	}
+	switch {
+	case len(body) > 0:
+		req.Body, req.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body)) // GetBody stays nil
+	case req.Method == http.MethodPost:
+		req.Body = http.NoBody // or it would be sent in chunks
+	}
+	if draft.kind != "" {
+		req.Header.Set("Content-Type", draft.kind)
 	}
 	req.Header.Set("Accept", "application/json")
 	req.Header.Set("Accept-Encoding", "gzip")
 	req.Header.Set("User-Agent", c.agent)
 	for _, t := range c.plan.spec.headers {
+		if foreign && t.val.secret() {
+			continue
+		}
 		v, err := t.val.expand(h.lookup(c.plan.setting))
 		if err != nil {
 			return nil, err
@@ -165,16 +215,20 @@ func (c *Client) request(ctx context.Context, page *call, h *held) (*http.Reques
 		}
 		req.Header.Set(t.name, v)
 	}
-	if err := page.headers(req.Header, h.lookup(page.text)); err != nil {
+	if err := page.headers(req.Header, h.lookup(page.text), foreign); err != nil {
 		return nil, err
 	}
-	if h.auth != "" {
-		req.Header.Set("Authorization", h.auth)
+	for name, v := range draft.header {
+		req.Header.Set(name, v)
+	}
+	if !foreign {
+		h.authorize(req, body, strings.TrimPrefix(u.EscapedPath(), c.plan.base.EscapedPath()))
 	}
 	return req.WithContext(ctx), nil
 }
 
-// Call implements [fanout.Vendor]: one page, one request.
+// Call implements [fanout.Vendor]: one page, one request; and as many more, each
+// under a permit of its own, as a login or redirects take.
 func (c *Client) Call(ctx context.Context, t fanout.Task, cursor string) (fanout.Page, error) {
 	if ctx.Err() != nil {
 		return fanout.Page{}, context.Cause(ctx)
@@ -185,41 +239,82 @@ func (c *Client) Call(ctx context.Context, t fanout.Task, cursor string) (fanout
 		return fanout.Page{}, x.fail(fanout.Broken, 0, err)
 	}
 	x.call, x.page = page, page.state.Page+1
-	x.watch = newWatch(ctx, c.plan.Timeouts)
-	defer x.watch.stop()
-	req, err := c.request(x.watch.ctx, page, x.held)
-	if err != nil {
-		return fanout.Page{}, x.fail(fanout.Broken, 0, err)
+	for {
+		h, err := c.session(ctx)
+		if err != nil {
+			return fanout.Page{}, err
+		}
+		x.held = h
+		answer, err := x.once()
+		if errors.Is(err, errEmpty) {
+			answer, err = fanout.Page{Status: x.code, Body: []byte("null")}, nil
+		}
+		if !errors.Is(err, errAgain) {
+			answer.Limits, answer.Headers = x.said.limits, x.said.headers
+			return answer, err
+		}
+		if err := fanout.NextPermit(ctx); err != nil {
+			return fanout.Page{}, err
+		}
 	}
-	x.request = requestLine(req.URL)
-	if c.spares != nil {
-		c.spares.touch()
-	}
-	due := punctualFor(ctx)
-	resp, err := due.roundTrip(c.rt, req)
-	if due.tooLate() {
-		return fanout.Page{}, fanout.ErrTooLate
-	}
-	if err != nil {
-		return fanout.Page{}, x.noAnswer(0, err)
-	}
-	defer resp.Body.Close()
-	x.said = c.hear(resp.Header)
-	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return fanout.Page{}, x.status(resp)
-	}
-	answer, err := x.answer(resp)
-	answer.Limits, answer.Headers = x.said.limits, x.said.headers
-	return answer, err
 }
 
-func requestLine(u *url.URL) string { return "GET " + clip(u.String(), 4<<10) }
+// errAgain says that the call takes one more request.
+var errAgain = errors.New("one more request")
 
-// renew reads the secrets again after the vendor refused those in used. It
-// tells whether there are other ones now.
+// once makes one request.
+func (x *exchange) once() (fanout.Page, error) {
+	c := x.client
+	x.watch = newWatch(x.parent, c.plan.Timeouts)
+	defer x.watch.stop()
+	req, err := c.request(x.watch.ctx, x.call, x.held, x.to)
+	switch {
+	case err != nil && x.parent.Err() != nil:
+		return fanout.Page{}, context.Cause(x.parent) // while jq was making the body
+	case err != nil:
+		return fanout.Page{}, x.fail(fanout.Broken, 0, err)
+	}
+	resp, err := x.send(req)
+	if err != nil {
+		return fanout.Page{}, err
+	}
+	defer resp.Body.Close()
+	if x.code = resp.StatusCode; x.code < 200 || x.code > 299 {
+		return fanout.Page{}, x.status(resp)
+	}
+	return x.answer(resp)
+}
+
+// send makes a request, and hears what the answer's headers say.
+func (x *exchange) send(req *http.Request) (*http.Response, error) {
+	c := x.client
+	x.request, x.url = requestLine(req), req.URL
+	rt := c.rt
+	if !sameOrigin(req.URL, c.plan.base) {
+		rt = c.away
+	} else if c.spares != nil {
+		c.spares.touch()
+	}
+	if c.recorder != nil && !x.signing {
+		rt = c.recorder.over(rt)
+	}
+	due := punctualFor(x.parent)
+	resp, err := due.roundTrip(rt, req)
+	if due.tooLate() {
+		return nil, fanout.ErrTooLate
+	}
+	if err != nil {
+		return nil, x.noAnswer(0, err)
+	}
+	x.said = c.hear(resp.Header, time.Now())
+	return resp, nil
+}
+
+func requestLine(req *http.Request) string { return req.Method + " " + clip(req.URL.String(), 4<<10) }
+
+// renew reads the secrets again after the vendor refused those in used, or takes
+// their session for spent. It tells whether there may be others now.
 func (c *Client) renew(used *held) (bool, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	if c.held.Load() != used {
 		return true, nil // another call did
 	}
@@ -227,14 +322,20 @@ func (c *Client) renew(used *held) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if fresh.same(used.credentials) {
+	if !fresh.same(used.credentials) {
+		c.mu.Lock()
+		c.known = append(c.known, fresh)
+		c.known = c.known[max(0, len(c.known)-8):]
+		c.mu.Unlock()
+		_, err := c.hold(fresh, nil)
+		return true, err
+	}
+	if used.token == nil {
 		return false, nil
 	}
-	c.known = append(c.known, fresh)
-	if len(c.known) > 8 {
-		c.known = c.known[len(c.known)-8:]
-	}
-	c.held.Store(&held{fresh, newMasker(c.known)})
+	spent := *used
+	spent.spent = true
+	c.held.CompareAndSwap(used, &spent)
 	return true, nil
 }
 
@@ -289,7 +390,14 @@ type exchange struct {
 	request string
 	page    int
 	excerpt string
+	head    []byte // of the body of an answer that is no 2xx
 	said    said
+	url     *url.URL // of the latest request
+	code    int      // its answer's status
+	to      *url.URL // where a redirect points; nil: the page's own
+	hops    int
+	renewed bool // the credentials were, for this call
+	signing bool // the request is a login itself
 }
 
 // fail makes the call's error, with every secret masked.

@@ -419,9 +419,9 @@ func TestPreview(t *testing.T) {
 	}))
 	permits := 0
 	var steps []PreviewStep
-	err := c.Preview(t.Context(), day, PreviewOptions{NodesPerTier: 2, MaxCalls: 9, Permit: func(context.Context) (func(), error) {
+	err := c.Preview(t.Context(), day, PreviewOptions{NodesPerTier: 2, MaxCalls: 9, Permit: func(context.Context, fanout.Call) (fanout.Permit, error) {
 		permits++
-		return func() { permits += 100 }, nil
+		return fanout.Permit{Release: func() { permits += 100 }}, nil
 	}}, func(s PreviewStep) { steps = append(steps, s) })
 	if err != nil || len(steps) != 3 || permits != 303 {
 		t.Fatalf("%d steps, %d permits: %v", len(steps), permits, err)

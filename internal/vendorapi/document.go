@@ -22,9 +22,13 @@ type document struct {
 	Zone      text               `yaml:"zone"`
 	Settings  dict[settingField] `yaml:"settings"`
 	Auth      *authField         `yaml:"auth"`
+	TLS       *tlsField          `yaml:"tls"`
+	Origins   []text             `yaml:"origins"`
 	Headers   dict[text]         `yaml:"headers"`
 	Limits    *limitsField       `yaml:"limits"`
 	Throttled *throttledField    `yaml:"throttled"`
+	Answers   []ruleField        `yaml:"answers"`
+	Proof     text               `yaml:"proof"`
 	Timeouts  timeoutsField      `yaml:"timeouts"`
 	Bounds    boundsField        `yaml:"bounds"`
 	Drift     *driftField        `yaml:"drift"`
@@ -42,8 +46,70 @@ type settingField struct {
 
 type authField struct {
 	At     place
-	Bearer text        `yaml:"bearer"`
-	Basic  *basicField `yaml:"basic"`
+	By     text         `yaml:"by"`
+	Bearer text         `yaml:"bearer"`
+	Basic  *basicField  `yaml:"basic"`
+	APIKey *apiKeyField `yaml:"api_key"`
+	LMv1   *lmv1Field   `yaml:"lmv1"`
+	OAuth2 *oauth2Field `yaml:"oauth2"`
+	Login  *loginField  `yaml:"login"`
+}
+
+type apiKeyField struct {
+	At     place
+	Value  text `yaml:"value"`
+	Header text `yaml:"header"`
+	Query  text `yaml:"query"`
+	Cookie text `yaml:"cookie"`
+	Body   text `yaml:"body"`
+}
+
+type lmv1Field struct {
+	At        place
+	AccessID  text `yaml:"access_id"`
+	AccessKey text `yaml:"access_key"`
+}
+
+type oauth2Field struct {
+	At           place
+	TokenURL     text       `yaml:"token_url"`
+	ClientID     text       `yaml:"client_id"`
+	ClientSecret text       `yaml:"client_secret"`
+	RefreshToken text       `yaml:"refresh_token"`
+	Scopes       texts      `yaml:"scopes"`
+	Params       dict[text] `yaml:"params"`
+	Style        text       `yaml:"style"`
+}
+
+type loginField struct {
+	At      place
+	Get     text         `yaml:"get"`
+	Post    text         `yaml:"post"`
+	Form    dict[text]   `yaml:"form"`
+	JSON    *jsonField   `yaml:"json"`
+	Headers dict[text]   `yaml:"headers"`
+	Token   text         `yaml:"token"`
+	Cookies flag         `yaml:"cookies"`
+	Lasts   duration     `yaml:"lasts"`
+	Expires text         `yaml:"expires"`
+	Send    *apiKeyField `yaml:"send"`
+}
+
+type tlsField struct {
+	At         place
+	CA         text `yaml:"ca"`
+	Cert       text `yaml:"cert"`
+	Key        text `yaml:"key"`
+	ServerName text `yaml:"server_name"`
+}
+
+type ruleField struct {
+	At     place
+	Status []count    `yaml:"status"`
+	Header dict[text] `yaml:"header"`
+	When   text       `yaml:"when"`
+	Means  text       `yaml:"means"`
+	Says   text       `yaml:"says"`
 }
 
 type basicField struct {
@@ -63,6 +129,23 @@ type limitField struct {
 	Jitter   duration `yaml:"jitter"`
 	Recover  duration `yaml:"recover"`
 	Header   text     `yaml:"header"`
+
+	Calendar   calendarRate      `yaml:"calendar"`
+	Zone       text              `yaml:"zone"`
+	Tiers      []text            `yaml:"tiers"`
+	Method     text              `yaml:"method"`
+	Path       text              `yaml:"path"`
+	Each       text              `yaml:"per"`
+	Weight     dict[count]       `yaml:"weight"`
+	WeightFrom *weightFromField  `yaml:"weight_from"`
+	AtMost     count             `yaml:"at_most"`
+	Headers    *saidHeadersField `yaml:"headers"`
+}
+
+type weightFromField struct {
+	At     place
+	Header text `yaml:"header"`
+	JQ     text `yaml:"jq"`
 }
 
 type throttledField struct {
@@ -78,10 +161,13 @@ type timeoutsField struct {
 }
 
 type boundsField struct {
-	Bytes    size  `yaml:"bytes"`
-	Pages    count `yaml:"pages"`
-	Children count `yaml:"children"`
-	Excerpt  size  `yaml:"excerpt"`
+	Bytes     size  `yaml:"bytes"`
+	Pages     count `yaml:"pages"`
+	Children  count `yaml:"children"`
+	Excerpt   size  `yaml:"excerpt"`
+	Depth     count `yaml:"depth"`
+	Headers   size  `yaml:"headers"`
+	Redirects count `yaml:"redirects"`
 }
 
 type driftField struct {
@@ -102,28 +188,40 @@ type defaultsField struct {
 }
 
 type tierField struct {
-	At      place
-	Name    text        `yaml:"name"`
-	About   text        `yaml:"about"`
-	Get     text        `yaml:"get"`
-	Query   dict[texts] `yaml:"query"`
-	Headers dict[text]  `yaml:"headers"`
-	With    dict[text]  `yaml:"with"`
-	Pages   *pagesField `yaml:"pages"`
-	Items   text        `yaml:"items"`
-	Key     text        `yaml:"key"`
-	Unique  flag        `yaml:"unique"`
-	Carry   dict[text]  `yaml:"carry"`
-	Rows    text        `yaml:"rows"`
-	Table   text        `yaml:"table"`
+	At       place
+	Name     text        `yaml:"name"`
+	About    text        `yaml:"about"`
+	Get      text        `yaml:"get"`
+	Post     text        `yaml:"post"`
+	Query    dict[texts] `yaml:"query"`
+	JSON     *jsonField  `yaml:"json"`
+	Form     dict[texts] `yaml:"form"`
+	Headers  dict[text]  `yaml:"headers"`
+	For      *forField   `yaml:"for"`
+	Batch    *batchField `yaml:"batch"`
+	Branches []tierField `yaml:"branches"`
+	With     dict[text]  `yaml:"with"`
+	Pages    *pagesField `yaml:"pages"`
+	MaxPages count       `yaml:"max_pages"`
+	Items    text        `yaml:"items"`
+	Optional flag        `yaml:"optional"`
+	Key      keyField    `yaml:"key"`
+	Unique   flag        `yaml:"unique"`
+	Carry    dict[text]  `yaml:"carry"`
+	Rows     text        `yaml:"rows"`
+	Table    text        `yaml:"table"`
 }
 
 type pagesKinds struct {
 	At        place
-	Offset    *offsetField `yaml:"offset"`
-	Cursor    *cursorField `yaml:"cursor"`
-	NextQuery text         `yaml:"next_query"`
-	Slices    *slicesField `yaml:"slices"`
+	Offset    *offsetField  `yaml:"offset"`
+	Page      *pageField    `yaml:"page"`
+	Cursor    *cursorField  `yaml:"cursor"`
+	NextQuery text          `yaml:"next_query"`
+	NextURL   text          `yaml:"next_url"`
+	Link      flag          `yaml:"link"`
+	Slices    *slicesField  `yaml:"slices"`
+	Expired   *expiredField `yaml:"expired"`
 }
 
 type offsetField struct {
@@ -131,14 +229,36 @@ type offsetField struct {
 	Param     text  `yaml:"param"`
 	SizeParam text  `yaml:"size_param"`
 	Size      count `yaml:"size"`
+	In        text  `yaml:"in"`
 	Total     text  `yaml:"total"`
+	More      text  `yaml:"more"`
 	ShortEnds flag  `yaml:"short_ends"`
+}
+
+type pageField struct {
+	At        place
+	Param     text    `yaml:"param"`
+	First     ordinal `yaml:"first"`
+	SizeParam text    `yaml:"size_param"`
+	Size      count   `yaml:"size"`
+	In        text    `yaml:"in"`
+	Pages     text    `yaml:"pages"`
+	Total     text    `yaml:"total"`
+	More      text    `yaml:"more"`
+	ShortEnds flag    `yaml:"short_ends"`
 }
 
 type cursorField struct {
 	At    place
 	From  text `yaml:"from"`
 	Param text `yaml:"param"`
+	In    text `yaml:"in"`
+}
+
+type expiredField struct {
+	At     place
+	Status []count `yaml:"status"`
+	When   text    `yaml:"when"`
 }
 
 type slicesField struct {
@@ -227,6 +347,29 @@ func (c *count) decode(d *decoder, n *yaml.Node) {
 		return
 	}
 	c.n = x
+}
+
+// ordinal is the number of a list's first page: 0 or 1.
+type ordinal struct {
+	n  int
+	at place
+}
+
+func (o *ordinal) decode(d *decoder, n *yaml.Node) {
+	o.at = placeOf(n)
+	if n.Kind != yaml.ScalarNode || n.Value != "0" && n.Value != "1" {
+		d.errorf(o.at, "0 or 1 is expected, not %s", kindName(n))
+		return
+	}
+	o.n = int(n.Value[0] - '0')
+}
+
+// or is the ordinal, or a default where none is given.
+func (o ordinal) or(def int) int {
+	if o.at == (place{}) {
+		return def
+	}
+	return o.n
 }
 
 // or is the count, or a default where none is given.

@@ -76,7 +76,7 @@ func TestSpareLifeIsLearned(t *testing.T) {
 	}
 	defer l.Close()
 	base, _ := originOf("http://" + l.Addr().String())
-	s := spareFor(newTransport(Timeouts{}, 4), base, 5*time.Second, 4)
+	s := spareFor(newTransport(&Plan{}, 4), base, 5*time.Second, 4)
 	defer s.close()
 	s.warm(t.Context(), 1)
 	conn, err := l.Accept()

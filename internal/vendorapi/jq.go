@@ -28,6 +28,8 @@ type query struct {
 	what   string   // the spec's field, for errors
 	parsed *gojq.Query
 	each   *each // nil: not of that form
+
+	optional bool // a list that is missing is an empty one
 }
 
 var jqVariable = regexp.MustCompile(`\$([A-Za-z_][A-Za-z0-9_]*)`)
@@ -183,12 +185,9 @@ func parseJSON(body []byte) (any, error) {
 	return v, nil
 }
 
-// maxDepth bounds how deep an answer may be nested: decoder and interpreter
-// recurse.
-const maxDepth = 500
-
-// tooDeep tells whether a JSON text is nested deeper than maxDepth.
-func tooDeep(body []byte) bool {
+// tooDeep tells whether a JSON text is nested deeper than most: decoder and
+// interpreter recurse.
+func tooDeep(body []byte, most int) bool {
 	depth, quoted := 0, false
 	for i := 0; i < len(body); i++ {
 		switch c := body[i]; {
@@ -198,7 +197,7 @@ func tooDeep(body []byte) bool {
 			quoted = !quoted
 		case quoted:
 		case c == '{' || c == '[':
-			if depth++; depth > maxDepth {
+			if depth++; depth > most {
 				return true
 			}
 		case c == '}' || c == ']':

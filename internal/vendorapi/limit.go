@@ -1,7 +1,6 @@
 package vendorapi
 
 import (
-	"net/http"
 	"regexp"
 	"slices"
 	"time"
@@ -15,20 +14,31 @@ const (
 	Bucket  Kind = "bucket"  // N per Per on average, Burst at once
 	Sliding Kind = "window"  // at most N in any Per
 	Spacing Kind = "spacing" // no two closer than Spacing
+
+	Calendar Kind = "calendar" // at most N in each day or hour (Per) of Zone
 )
 
-// A Limit is one rule of a vendor. It binds every call of the fleet.
+// A Limit is one rule of a vendor. It binds every call of the fleet, unless it
+// says whose.
 type Limit struct {
 	Name     string
 	Kind     Kind
-	N        int           // Bucket, Sliding: calls in Per
-	Per      time.Duration // Bucket, Sliding
-	Burst    int           // Bucket: at least 1
-	Spacing  time.Duration // Spacing
-	InFlight int           // calls under way at once; 0: no such bound
-	Jitter   time.Duration // how much the way to the vendor varies; 0: the governor's default
-	Recover  time.Duration // how long the rate, halved by a brake, takes to come back; 0: brakes leave it
-	Header   string        // Bucket, Sliding: the answer's header that says how many calls there are in Per; empty: none
+	N        int            // Bucket, Sliding: calls in Per
+	Per      time.Duration  // Bucket, Sliding; Calendar: an hour, or 24 for a day, however long it is
+	Burst    int            // Bucket: at least 1
+	Spacing  time.Duration  // Spacing
+	InFlight int            // calls under way at once; 0: no such bound
+	Jitter   time.Duration  // how much the way to the vendor varies; 0: the governor's default
+	Recover  time.Duration  // how long the rate, halved by a brake, takes to come back; 0: brakes leave it
+	Zone     *time.Location // Calendar
+	Said     SaidIn         // the answer's headers that speak of it
+
+	Tiers    []string       // whose calls count, "" for those of no tier, such as a login; nil: all
+	Each     string         // it is kept for each value of this key or carried field; empty: for all together
+	Weight   map[string]int // by tier: how much a call counts; else 1
+	AtMost   int            // the answer tells how much its call counted, this at most; 0: Weight does
+	costIn   string         // the header that tells
+	costFrom *query         // or the query over its body
 }
 
 // unknownLimits is what a vendor gets whose limits nobody knows.
@@ -41,7 +51,7 @@ var limitName = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,31}$`)
 
 // limits reads the spec's limits. A vendor without any is a mistake: nobody
 // would notice until the vendor does.
-func (d *decoder) limits(doc *document) []Limit {
+func (d *decoder) limits(doc *document, zone *time.Location) []Limit {
 	const how = "say what the vendor allows, or limits: unknown for one call a second"
 	f := doc.Limits
 	switch {
@@ -55,7 +65,8 @@ func (d *decoder) limits(doc *document) []Limit {
 	}
 	var out []Limit
 	for _, l := range f.list {
-		lim := d.limit(l)
+		lim := d.limit(l, zone)
+		d.scopeOf(doc, l, &lim)
 		if slices.ContainsFunc(out, func(o Limit) bool { return o.Name == lim.Name }) {
 			d.errorf(l.Name.at, "a limit named %q is already given", lim.Name)
 		}
@@ -64,7 +75,7 @@ func (d *decoder) limits(doc *document) []Limit {
 	return out
 }
 
-func (d *decoder) limit(l limitField) Limit {
+func (d *decoder) limit(l limitField, zone *time.Location) Limit {
 	if !limitName.MatchString(l.Name.s) {
 		d.errorf(l.At, "a limit needs a name like get or per-minute (%s), not %q", limitName, l.Name.s)
 	}
@@ -84,17 +95,22 @@ func (d *decoder) limit(l limitField) Limit {
 		kinds++
 		out.Kind, out.Spacing = Spacing, l.Spacing.d
 	}
+	if l.Calendar.given() {
+		kinds++
+		out.Kind, out.N, out.Per = Calendar, l.Calendar.n, l.Calendar.per
+	}
+	out.Zone = d.limitZone(l, zone)
 	for _, f := range []duration{l.Spacing, l.Jitter, l.Recover} {
 		if f.d > mostPer {
 			d.errorf(f.at, "%v is longer than any time of a limit: at most 400 days (%v)", f.d, mostPer)
 		}
 	}
-	out.Recover, out.Header = d.recovers(l.Recover, out), d.saidIn(l.Header, out)
+	out.Recover, out.Said = d.recovers(l.Recover, out), d.saidIn(l, out)
 	switch {
 	case kinds > 1:
-		d.errorf(l.At, "one of bucket, window and spacing: a second rule is a second entry of limits")
+		d.errorf(l.At, "one of bucket, window and spacing (or calendar): a second rule is a second entry of limits")
 	case kinds == 0 && l.InFlight.n == 0:
-		d.errorf(l.At, "limit %q says nothing: give bucket, window, spacing or in_flight", l.Name.s)
+		d.errorf(l.At, "limit %q says nothing: give bucket, window, spacing, calendar or in_flight", l.Name.s)
 	}
 	return out
 }
@@ -102,22 +118,10 @@ func (d *decoder) limit(l limitField) Limit {
 func (d *decoder) recovers(f duration, l Limit) time.Duration {
 	switch {
 	case f.d == 0:
-	case l.Kind == NoRate:
+	case l.Kind == NoRate || l.Kind == Calendar:
 		d.errorf(f.at, "recover goes with a rate: bucket, window or spacing")
 	case f.d < time.Second:
 		d.errorf(f.at, "a rate recovers in a second at least")
 	}
 	return f.d
-}
-
-func (d *decoder) saidIn(f text, l Limit) string {
-	switch {
-	case !f.given():
-		return ""
-	case l.Kind != Bucket && l.Kind != Sliding:
-		d.errorf(f.at, "header goes with bucket or window: it says how many calls there are in their time")
-	case !headerName.MatchString(f.s) || privateHeader(f.s):
-		d.errorf(f.at, "%q is no header that could say how many calls are allowed", f.s)
-	}
-	return http.CanonicalHeaderKey(f.s)
 }

@@ -32,9 +32,11 @@ type Plan struct {
 	Drift    Drift
 	Budget   Budget
 	Secrets  []string // names that a client will ask for
+	Session  bool     // calls need what a login yields
 	Hash     string   // hex SHA-256 of the spec and the settings
 
 	spec     *Spec
+	auth     auth
 	base     *url.URL
 	settings map[string]string
 	tiers    map[string]*tier
@@ -43,7 +45,7 @@ type Plan struct {
 // A Tier is what others need to know of one tier.
 type Tier struct {
 	Name    string
-	Table   string   // where its rows go; empty: it has none
+	Tables  []string // where its rows go: mostly one; none: it has none
 	Unique  bool     // its nodes are known by their own key alone
 	Key     bool     // it finds nodes for a tier below
 	Path    []string // tiers whose keys stand in Node.Path of its tasks, outermost first
@@ -55,11 +57,17 @@ type Tier struct {
 func (s *Spec) Bind(settings map[string]string) (*Plan, error) {
 	p := &Plan{
 		Name: s.Name, Zone: s.Zone, Limits: slices.Clone(s.limits), Timeouts: s.timeouts, Bounds: s.bounds, Drift: s.drift, Budget: s.budget,
-		Secrets: slices.Clone(s.Secrets), spec: s, settings: make(map[string]string), tiers: make(map[string]*tier),
+		spec: s, settings: make(map[string]string), tiers: make(map[string]*tier),
 	}
 	if err := p.bindSettings(settings); err != nil {
 		return nil, fmt.Errorf("vendor %s: %w", s.Name, err)
 	}
+	auth, others, err := s.auths.chosen(p.setting)
+	if err != nil {
+		return nil, fmt.Errorf("vendor %s: %w", s.Name, err)
+	}
+	p.auth, p.Session = auth, auth.session()
+	p.Secrets = slices.DeleteFunc(slices.Clone(s.Secrets), func(n string) bool { return slices.Contains(others, n) })
 	base, err := s.baseURL.expand(p.setting)
 	if err == nil {
 		p.base, err = originOf(base)
@@ -70,7 +78,7 @@ func (s *Spec) Bind(settings map[string]string) (*Plan, error) {
 	p.BaseURL = p.base.String()
 	for _, t := range s.tiers {
 		p.tiers[t.name] = t
-		p.Tiers = append(p.Tiers, Tier{t.name, t.table, t.unique, t.key != nil, slices.Clone(t.path), "GET " + t.request})
+		p.Tiers = append(p.Tiers, Tier{t.name, slices.Clone(t.tables), t.unique, t.key != nil, slices.Clone(t.path), t.method + " " + t.request})
 	}
 	p.Hash = p.hash()
 	return p, nil
@@ -135,9 +143,20 @@ func (p *Plan) hash() string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// Root is the tasks that start a run over w: one root list.
-func (p *Plan) Root(run string, w fanout.Window) []fanout.Task {
-	return []fanout.Task{fanout.Task{Run: run, Window: w}.Child(p.Tiers[0].Name, fanout.Node{})}
+// mostRoots is more than any run begins with: beyond it Root is cut, and so refused.
+const mostRoots = 10_000
+
+// Root is the tasks that start a run over w: the root list, or one for each of
+// what the first tier is for.
+func (p *Plan) Root(run string, w fanout.Window) (out []fanout.Task) {
+	paths := [][]string{nil}
+	if f := p.spec.tiers[0].fan; f != nil {
+		paths = f.paths(nil, w, mostRoots)
+	}
+	for _, path := range paths {
+		out = append(out, fanout.Task{Run: run, Window: w}.Child(p.Tiers[0].Name, fanout.Node{Path: path}))
+	}
+	return out
 }
 
 // Below is the tier below, or "" for the last and for unknown ones.
@@ -159,7 +178,7 @@ func (p *Plan) Rows(ctx context.Context, t fanout.Task, cursor string, body []by
 			yield(nil, err)
 			return
 		}
-		if c.tier.table == "" {
+		if len(c.tier.tables) == 0 || string(body) == "null" { // the spec took the answer for empty
 			return
 		}
 		p, err := c.tier.ready(body)
@@ -177,4 +196,12 @@ func (p *Plan) Rows(ctx context.Context, t fanout.Task, cursor string, body []by
 			}
 		}
 	}
+}
+
+// TableOf is where a task's rows go; empty: it has none.
+func (p *Plan) TableOf(t fanout.Task) string {
+	if c, err := p.call(t, ""); err == nil && len(c.tier.tables) > 0 {
+		return c.tier.tables[0]
+	}
+	return ""
 }

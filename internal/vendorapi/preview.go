@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 
@@ -16,9 +17,8 @@ type PreviewOptions struct {
 	NodesPerTier int // nodes asked about in each tier; default 2
 	MaxCalls     int // calls in all; default 20
 	Show         int // children and rows that a step shows; default 3
-	// Permit waits for the right to make one call, as a governor gives it;
-	// release is called when the call is over. nil: no permit is needed.
-	Permit func(ctx context.Context) (release func(), err error)
+	// Permit waits for the right to make one request, as a governor gives it.
+	Permit func(context.Context, fanout.Call) (fanout.Permit, error)
 }
 
 // A PreviewStep is one call of a preview.
@@ -26,6 +26,7 @@ type PreviewStep struct {
 	Tier     string
 	Request  string   // method and URL, secrets masked
 	Headers  []string // as sent, sorted, secrets masked
+	Sent     string   // the body as sent, clipped, secrets masked
 	Status   int
 	Bytes    int // of the body, decompressed
 	Children []fanout.Node
@@ -44,6 +45,7 @@ type PreviewStep struct {
 func (c *Client) Preview(ctx context.Context, w fanout.Window, opt PreviewOptions, emit func(PreviewStep)) error {
 	opt.NodesPerTier, opt.MaxCalls, opt.Show = orDefault(opt.NodesPerTier, 2), orDefault(opt.MaxCalls, 20), orDefault(opt.Show, 3)
 	tasks := c.plan.Root("preview", w)
+	tasks = tasks[:min(len(tasks), opt.NodesPerTier)]
 	var first error
 	for calls := 0; len(tasks) > 0; {
 		var below []fanout.Task
@@ -53,6 +55,9 @@ func (c *Client) Preview(ctx context.Context, w fanout.Window, opt PreviewOption
 			}
 			calls++
 			step, nodes, err := c.previewCall(ctx, t, opt)
+			for errors.Is(err, fanout.ErrTooLate) && ctx.Err() == nil { // nothing was sent
+				step, nodes, err = c.previewCall(ctx, t, opt)
+			}
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
@@ -88,18 +93,16 @@ func orDefault(n, def int) int {
 // previewCall makes the first page's call of t under a permit.
 func (c *Client) previewCall(ctx context.Context, t fanout.Task, opt PreviewOptions) (PreviewStep, []fanout.Node, error) {
 	step := PreviewStep{Tier: t.Tier}
-	step.Request, step.Headers, step.Err = c.show(ctx, t)
-	if step.Err != nil {
+	if step.Err = c.show(ctx, t, &step); step.Err != nil {
 		return step, nil, step.Err
 	}
-	if opt.Permit != nil {
-		release, err := opt.Permit(ctx)
-		if err != nil {
-			return step, nil, fmt.Errorf("preview %s: %w", t.Tier, err)
-		}
-		defer release()
+	permit, err := opt.Permit(ctx, fanout.CallOf(t))
+	if err != nil {
+		return step, nil, fmt.Errorf("preview %s: %w", t.Tier, err)
 	}
-	page, err := c.Call(ctx, t, "")
+	calling, permits := fanout.WithPermits(ctx, permit, fanout.CallOf(t), opt.Permit)
+	defer permits.Release()
+	page, err := c.Call(calling, t, "")
 	if err != nil {
 		var ce *fanout.CallError
 		if errors.As(err, &ce) {
@@ -124,23 +127,33 @@ func (c *Client) previewCall(ctx context.Context, t fanout.Task, opt PreviewOpti
 	return step, page.Children, nil
 }
 
-// show is the first page's request as it would be sent, masked.
-func (c *Client) show(ctx context.Context, t fanout.Task) (line string, headers []string, err error) {
+// mostShown bounds what is shown of a request's body.
+const mostShown = 4 << 10
+
+// show fills in the first page's request as it would be sent, masked.
+func (c *Client) show(ctx context.Context, t fanout.Task, step *PreviewStep) error {
 	x := &exchange{client: c, parent: ctx, held: c.held.Load(), request: "tier " + t.Tier, page: 1}
+	step.Request = x.request
 	page, err := c.plan.call(t, "")
 	if err != nil {
-		return x.request, nil, x.fail(fanout.Broken, 0, err)
+		return x.fail(fanout.Broken, 0, err)
 	}
-	req, err := c.request(ctx, page, x.held)
+	req, err := c.request(ctx, page, x.held, nil)
 	if err != nil {
-		return x.request, nil, x.fail(fanout.Broken, 0, err)
+		return x.fail(fanout.Broken, 0, err)
 	}
 	for _, name := range slices.Sorted(maps.Keys(req.Header)) {
 		for _, v := range req.Header[name] {
-			headers = append(headers, x.held.mask.text(name+": "+v))
+			step.Headers = append(step.Headers, x.held.mask.text(name+": "+v))
 		}
 	}
-	return x.held.mask.text(requestLine(req.URL)), headers, nil
+	body, err := io.ReadAll(req.Body)
+	if err != nil {
+		return x.fail(fanout.Broken, 0, err)
+	}
+	step.Sent = clip(x.held.mask.text(string(body)), mostShown)
+	step.Request = x.held.mask.text(requestLine(req))
+	return nil
 }
 
 // node is n with secrets masked that a vendor put into it.

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/sluicehq/sluice/internal/fanout"
 )
 
 const (
@@ -17,24 +19,22 @@ const (
 
 // said is what one answer's headers say about the vendor's limits.
 type said struct {
-	limits  map[string]int
+	limits  map[string]fanout.Said
+	reset   time.Time // the latest instant at which a limit of which nothing is left begins anew; zero: nobody says so
 	headers map[string]string
 	at      time.Time
 }
 
 // hear reads what an answer's headers say, and keeps it as the vendor's last
 // word.
-func (c *Client) hear(h http.Header) said {
+func (c *Client) hear(h http.Header, now time.Time) said {
 	var s said
 	for _, l := range c.plan.Limits {
-		if l.Header == "" {
-			continue
-		}
-		if n, ok := firstNumber(h.Get(l.Header)); ok {
-			if s.limits == nil {
-				s.limits = map[string]int{}
+		if one := l.said(h, now); one != (fanout.Said{}) {
+			s.about(l.Name, func(to *fanout.Said) { *to = one })
+			if one.Reset.After(s.reset) && (one.Left == 0 || !one.Counted) {
+				s.reset = one.Reset
 			}
-			s.limits[l.Name] = n
 		}
 	}
 	names := make([]string, 0, 4)
@@ -67,7 +67,7 @@ func (p *Plan) tells(name string) bool {
 			return true
 		}
 	}
-	return name == "Retry-After" || slices.ContainsFunc(p.Limits, func(l Limit) bool { return l.Header == name })
+	return name == "Retry-After" || slices.ContainsFunc(p.Limits, func(l Limit) bool { return l.Said.has(name) || l.costIn == name })
 }
 
 // privateHeader tells whether what a header holds may be a secret.

@@ -41,7 +41,7 @@ func saidClient(t *testing.T, status int, h http.Header) (*Client, fanout.Task) 
 	})), root(p)
 }
 
-func ask(t *testing.T, c *Client, task fanout.Task) (map[string]int, map[string]string) {
+func ask(t *testing.T, c *Client, task fanout.Task) (map[string]fanout.Said, map[string]string) {
 	t.Helper()
 	page, err := c.Call(t.Context(), task, "")
 	var ce *fanout.CallError
@@ -74,7 +74,7 @@ func TestSaid(t *testing.T) {
 		}
 		before := time.Now()
 		limits, headers := ask(t, c, task)
-		if !maps.Equal(limits, map[string]int{"counted": 40}) {
+		if !maps.Equal(limits, map[string]fanout.Said{"counted": {Count: 40}}) {
 			t.Errorf("status %d: limits %v", status, limits)
 		}
 		want := map[string]string{

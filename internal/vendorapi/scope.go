@@ -11,6 +11,7 @@ import (
 // remembers which of them are.
 type scope struct {
 	keys     []string // tiers above whose keys are known, in the order of a task's path
+	parts    []string // of these keys, as TIER.PART
 	carries  []string // fields handed down
 	settings []string
 	with     []string
@@ -18,14 +19,19 @@ type scope struct {
 	window   bool
 	slice    bool
 	secrets  bool
+	answer   bool // $status and $headers are known
 	used     map[string]bool
+
+	slicer  *slicePages       // a tier above, or this one, is for each slice of the window
+	batch   bool              // $batch is known
+	batches map[string]*batch // keys above that are those of a group
 }
 
-var timeVariable = regexp.MustCompile(`^(window\.(?:from|to)|slice\.(?:from|to|end))\.(epoch|ms|rfc3339|date)$`)
+var timeVariable = regexp.MustCompile(`^(window\.(?:from|to|end)|slice\.(?:from|to|end))\.(epoch|ms|rfc3339|date)$`)
 
 // reserved tells whether a name means something everywhere.
 func reserved(name string) bool {
-	return slices.Contains([]string{"window", "slice", "secret", "env"}, name)
+	return slices.Contains([]string{"window", "slice", "secret", "env", "status", "headers", "token", branchName, "batch"}, name)
 }
 
 // check says why a template may not use name, or notes that it does.
@@ -41,7 +47,7 @@ func (s *scope) check(name string) error {
 		}
 	case s.window && timeVariable.MatchString(name):
 		if strings.HasPrefix(name, "slice.") && !s.slice {
-			return fmt.Errorf("{%s}: this tier has no pages: {slices: ...}", name)
+			return fmt.Errorf("{%s}: this tier has no pages: {slices: ...}, nor for: {slices: ...}", name)
 		}
 	default:
 		if why, ok := s.hidden[name]; ok {
@@ -55,7 +61,7 @@ func (s *scope) check(name string) error {
 
 // names are the variables that the spec itself names.
 func (s *scope) names() []string {
-	return slices.Concat(s.keys, s.carries, s.settings, s.with)
+	return slices.Concat(s.keys, s.parts, s.carries, s.settings, s.with)
 }
 
 func (s *scope) all() []string {
@@ -76,6 +82,13 @@ func jqName(name string) string { return strings.ReplaceAll(name, "-", "_") }
 func (s *scope) jqKnown(name string) bool {
 	if name == "window" && s.window || name == "slice" && s.slice {
 		s.used[name] = true
+		return true
+	}
+	if name == "batch" && s.batch {
+		s.used[name] = true
+		return true
+	}
+	if s.answer && (name == "status" || name == "headers") {
 		return true
 	}
 	for _, n := range slices.Concat(s.keys, s.carries, s.settings) {

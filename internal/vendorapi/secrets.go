@@ -86,6 +86,8 @@ func readSecrets(path string) (map[string]string, error) {
 type credentials struct {
 	values map[string]string
 	auth   string // the Authorization header; "" for none
+
+	key, lmID, lmKey string // of those kinds of auth
 }
 
 func (c *credentials) same(o *credentials) bool {
@@ -108,32 +110,13 @@ func (p *Plan) credentials(from Secrets) (*credentials, error) {
 		if err != nil {
 			return nil, err
 		}
-		if v == "" || !headerValue(v) {
+		if v == "" || !headerValue(v) && !p.spec.inTLS[n] {
 			return nil, fmt.Errorf("secret %q of vendor %s is empty, or has a character that a header cannot hold (a line break?)", n, p.Name)
 		}
 		c.values[n] = v
 	}
-	a := p.spec.auth
-	switch {
-	case a.bearer != nil:
-		token, err := a.bearer.expand(c.lookup(p.setting))
-		if err != nil {
-			return nil, err
-		}
-		c.auth = "Bearer " + token
-	case a.user != nil:
-		user, err := a.user.expand(c.lookup(p.setting))
-		if err != nil {
-			return nil, err
-		}
-		password, err := a.password.expand(c.lookup(p.setting))
-		if err != nil {
-			return nil, err
-		}
-		if strings.Contains(user, ":") {
-			return nil, fmt.Errorf("vendor %s: a user's name for basic auth cannot hold a colon", p.Name)
-		}
-		c.auth = "Basic " + base64.StdEncoding.EncodeToString([]byte(user+":"+password))
+	if err := p.auth.static(c, p.setting); err != nil {
+		return nil, fmt.Errorf("vendor %s: %w", p.Name, err)
 	}
 	return c, nil
 }
@@ -158,22 +141,30 @@ type masker struct {
 
 // newMasker masks the secrets in all the forms in which they may come back:
 // as they are, escaped for a URL or JSON, and inside the Authorization header.
-func newMasker(all []*credentials) *masker {
+// Sessions' tokens are as secret.
+func newMasker(all []*credentials, tokens []string) *masker {
 	m := &masker{}
 	add := func(s string) {
 		if s != "" && !slices.Contains(m.words, s) {
 			m.words = append(m.words, s)
 		}
 	}
+	forms := func(v string) {
+		add(v)
+		add(url.QueryEscape(v))
+		add(url.PathEscape(v))
+		add(escapeQuery(v))
+		add(base64.StdEncoding.EncodeToString([]byte(v)))
+		if b, err := json.Marshal(v); err == nil {
+			add(string(b[1 : len(b)-1]))
+		}
+	}
+	for _, t := range tokens {
+		forms(t)
+	}
 	for _, c := range all {
 		for _, v := range c.values {
-			add(v)
-			add(url.QueryEscape(v))
-			add(url.PathEscape(v))
-			add(base64.StdEncoding.EncodeToString([]byte(v)))
-			if b, err := json.Marshal(v); err == nil {
-				add(string(b[1 : len(b)-1]))
-			}
+			forms(v)
 		}
 		if _, param, ok := strings.Cut(c.auth, " "); ok {
 			add(param)

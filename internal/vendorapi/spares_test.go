@@ -255,7 +255,7 @@ func TestHandshakeThatHangs(t *testing.T) {
 func pipes(inFlight int) (s *spares, dials *atomic.Int32, fail *error) {
 	dials, fail = new(atomic.Int32), new(error)
 	base, _ := originOf("http://h.example")
-	s = spareFor(newTransport(Timeouts{}, inFlight), base, 5*time.Second, inFlight)
+	s = spareFor(newTransport(&Plan{}, inFlight), base, 5*time.Second, inFlight)
 	s.tcp = func(ctx context.Context, _, _ string) (net.Conn, error) {
 		dials.Add(1)
 		time.Sleep(100 * time.Millisecond)
@@ -396,13 +396,13 @@ func TestSparesComeAndGo(t *testing.T) {
 
 func TestNoSparesBehindAProxy(t *testing.T) {
 	base, _ := originOf("https://h.example")
-	tr := newTransport(Timeouts{}, 4)
+	tr := newTransport(&Plan{}, 4)
 	tr.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: "proxy.example:3128"})
 	if s := spareFor(tr, base, time.Second, 4); s != nil || tr.DialTLSContext != nil {
 		t.Error("there are spares to the proxy")
 	}
 	odd, _ := originOf("https://bücher.example")
-	if s := spareFor(newTransport(Timeouts{}, 4), odd, time.Second, 4); s != nil {
+	if s := spareFor(newTransport(&Plan{}, 4), odd, time.Second, 4); s != nil {
 		t.Error("there are spares to a host that the transport calls by another name")
 	}
 	p := testPlan(t, spec2(plainList), nil)

@@ -3,6 +3,7 @@ package vendorapi
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -20,8 +21,14 @@ type Spec struct {
 	Zone     *time.Location
 
 	source    []byte
+	dir       string // of its file; empty: it is not from a file
 	baseURL   plainTemplate
-	auth      authTemplates
+	auths     auths
+	tls       *tlsTemplates
+	origins   []string
+	rules     []rule
+	proof     *query
+	inTLS     map[string]bool // secrets that may have several lines
 	headers   []headerTemplate
 	limits    []Limit
 	throttled []int
@@ -50,15 +57,13 @@ type Timeouts struct {
 
 // Bounds are what an answer may not exceed.
 type Bounds struct {
-	Bytes    int // of one body, decompressed
-	Pages    int // of one list
-	Children int // of one list
-	Excerpt  int // bytes of an answer that an error quotes
-}
-
-type authTemplates struct {
-	bearer         *plainTemplate
-	user, password *plainTemplate
+	Bytes     int // of one body, decompressed
+	Pages     int // of one list
+	Children  int // of one list
+	Excerpt   int // bytes of an answer that an error quotes
+	Depth     int // of an answer's nesting
+	Headers   int // bytes of an answer's headers
+	Redirects int // that one call follows
 }
 
 type headerTemplate struct {
@@ -73,7 +78,12 @@ func Load(path string) (*Spec, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read spec: %w", err)
 	}
-	return Parse(path, src)
+	s, err := Parse(path, src)
+	if err != nil {
+		return nil, err
+	}
+	s.dir, err = filepath.Abs(filepath.Dir(path))
+	return s, err
 }
 
 var (
@@ -117,8 +127,10 @@ func (d *decoder) spec(doc *document) *Spec {
 	d.settings(doc, s, top)
 	d.base(doc, s, top)
 	d.auth(doc, s, top)
-	s.headers = d.headers(doc.Headers, top, s.auth.given())
-	s.limits = d.limits(doc)
+	s.tls = d.tls(doc.TLS, top)
+	s.origins = d.origins(doc.Origins)
+	s.headers = d.headers(doc.Headers, top, len(s.auths.kinds) > 0)
+	s.limits = d.limits(doc, s.Zone)
 	s.throttled = d.throttledStatus(doc)
 	s.timeouts = Timeouts{
 		Connect: doc.Timeouts.Connect.or(5 * time.Second), FirstByte: doc.Timeouts.FirstByte.or(15 * time.Second),
@@ -127,9 +139,18 @@ func (d *decoder) spec(doc *document) *Spec {
 	s.bounds = Bounds{
 		Bytes: doc.Bounds.Bytes.or(8 << 20), Pages: doc.Bounds.Pages.or(10_000),
 		Children: doc.Bounds.Children.or(1_000_000), Excerpt: min(doc.Bounds.Excerpt.or(2<<10), 64<<10),
+		Depth: d.atMost(doc.Bounds.Depth, 500, 10_000), Headers: min(doc.Bounds.Headers.or(64<<10), 1<<20), Redirects: d.atMost(doc.Bounds.Redirects, 3, 20),
 	}
 	s.drift, s.budget = d.drift(doc.Drift), d.budget(doc.Budget)
+	d.answers(doc, s, top)
 	s.tiers = d.tiers(doc, top)
+	for i, t := range s.tiers {
+		t.judges = append(s.judges(i == 0), costs(s.limits, t.name)...)
+		for _, b := range t.of {
+			b.judges = t.judges
+		}
+	}
+	s.inTLS = s.tls.multiline()
 	for _, set := range doc.Settings {
 		if !top.used[set.name.s] {
 			d.errorf(set.name.at, "setting %q is used nowhere", set.name.s)
@@ -140,7 +161,12 @@ func (d *decoder) spec(doc *document) *Spec {
 			s.Secrets = append(s.Secrets, secret)
 		}
 	}
+	s.auths.elsewhere = slices.Clone(s.Secrets)
+	for _, names := range s.auths.secrets {
+		s.Secrets = append(s.Secrets, names...)
+	}
 	slices.Sort(s.Secrets)
+	s.Secrets = slices.Compact(s.Secrets)
 	return s
 }
 
@@ -184,36 +210,17 @@ func (d *decoder) base(doc *document, s *Spec, top *scope) {
 	}
 }
 
-func (a authTemplates) given() bool { return a.bearer != nil || a.user != nil }
-
-func (d *decoder) auth(doc *document, s *Spec, top *scope) {
-	f := doc.Auth
-	if f == nil {
-		return
-	}
-	switch {
-	case f.Bearer.given() == (f.Basic != nil):
-		d.errorf(f.At, "auth is one of bearer and basic")
-	case f.Basic == nil:
-		t := d.plain(f.Bearer, top)
-		s.auth.bearer = &t
-	case !f.Basic.User.given() || !f.Basic.Password.given():
-		d.errorf(f.Basic.At, "auth by basic needs user and password")
-	default:
-		u, p := d.plain(f.Basic.User, top), d.plain(f.Basic.Password, top)
-		s.auth.user, s.auth.password = &u, &p
-	}
-}
-
 func (d *decoder) headers(f dict[text], sc *scope, auth bool) []headerTemplate {
 	var out []headerTemplate
 	for _, e := range f {
+		// The last two would have net/http repeat a POST by itself.
 		switch name := strings.ToLower(e.name.s); {
 		case !headerName.MatchString(name):
 			d.errorf(e.name.at, "%q is no header's name", e.name.s)
 		case name == "authorization" && auth:
 			d.errorf(e.name.at, "auth sets the Authorization header already")
-		case slices.Contains([]string{"host", "connection", "content-length", "transfer-encoding", "accept-encoding", "te", "trailer", "upgrade"}, name):
+		case slices.Contains([]string{"host", "connection", "content-length", "transfer-encoding", "accept-encoding", "te", "trailer", "upgrade",
+			"idempotency-key", "x-idempotency-key"}, name):
 			d.errorf(e.name.at, "the header %s is the client's own", e.name.s)
 		}
 		out = append(out, headerTemplate{e.name.s, d.plain(e.val, sc)})
@@ -236,4 +243,12 @@ func (d *decoder) throttledStatus(doc *document) []int {
 		d.errorf(doc.Throttled.At, "throttled needs status: the list of statuses that mean slow down")
 	}
 	return out
+}
+
+// atMost is a count, or a default where none is given.
+func (d *decoder) atMost(c count, def, most int) int {
+	if c.n > most {
+		d.errorf(c.at, "at most %d can be allowed", most)
+	}
+	return c.or(def)
 }

@@ -67,7 +67,7 @@ func TestLogicMonitorPlan(t *testing.T) {
 		t.Errorf("limits %+v", p.Limits)
 	}
 	last := p.Tiers[4]
-	if !slices.Equal(last.Path, []string{"devices", "sources", "instances"}) || last.Table != "metrics" || last.Key {
+	if !slices.Equal(last.Path, []string{"devices", "sources", "instances"}) || strings.Join(last.Tables, ",") != "metrics" || last.Key {
 		t.Errorf("last tier %+v", last)
 	}
 	if !p.Tiers[1].Unique || p.Below("groups") != "devices" || p.Below("data") != "" {
@@ -135,7 +135,7 @@ func TestSpecErrors(t *testing.T) {
 		{"relative get", tiers("  - {name: a, get: a}\n"), "must start with /"},
 		{"raw umlaut", tiers("  - {name: a, get: /ä}\n"), "a URL cannot hold"},
 		{"explode", tiers("  - {name: a, get: '/a{?window.from.ms*}'}\n"), "modifiers"},
-		{"auth twice", header + "auth: {bearer: x, basic: {user: u, password: p}}\ntiers: [{name: a, get: /a}]\n", "auth is one of bearer and basic"},
+		{"auth twice", header + "auth: {bearer: x, basic: {user: u, password: p}}\ntiers: [{name: a, get: /a}]\n", "auth is one of bearer, basic, api_key, oauth2, login and lmv1"},
 		{"short_ends", tiers("  - {name: a, get: /a, items: '.[]', pages: {offset: {param: o, short_ends: true}}}\n"), "short_ends needs size"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -186,7 +186,7 @@ tiers: [{name: a, get: /a}]
 		{Name: "d", Kind: Spacing, Spacing: 200 * time.Millisecond},
 		{Name: "e", InFlight: 4},
 		{Name: "f", Kind: Bucket, N: 1, Per: 2 * time.Hour, Burst: 1},
-		{Name: "g", Kind: Bucket, N: 9, Per: time.Second, Burst: 1, Recover: 10 * time.Minute, Header: "X-Ratelimit-Limit"},
+		{Name: "g", Kind: Bucket, N: 9, Per: time.Second, Burst: 1, Recover: 10 * time.Minute, Said: SaidIn{Limit: "X-Ratelimit-Limit"}},
 	}
 	if !reflect.DeepEqual(s.limits, want) {
 		t.Errorf("got  %+v\nwant %+v", s.limits, want)
@@ -231,8 +231,8 @@ func TestSchemaNamesTheSameFields(t *testing.T) {
 	defs := schema["$defs"].(map[string]any)
 	seen := map[string]bool{"pages": true}
 	for _, x := range []any{
-		document{}, settingField{}, authField{}, basicField{}, limitField{}, throttledField{}, timeoutsField{},
-		boundsField{}, driftField{}, budgetField{}, defaultsField{}, tierField{}, pagesKinds{}, offsetField{}, cursorField{}, slicesField{},
+		document{}, settingField{}, authField{}, basicField{}, apiKeyField{}, lmv1Field{}, oauth2Field{}, loginField{}, tlsField{}, ruleField{}, limitField{}, weightFromField{}, saidHeadersField{}, throttledField{}, timeoutsField{},
+		boundsField{}, driftField{}, budgetField{}, defaultsField{}, tierField{}, pagesKinds{}, offsetField{}, pageField{}, cursorField{}, slicesField{}, expiredField{}, batchField{},
 	} {
 		typ := reflect.TypeOf(x)
 		name := strings.TrimSuffix(typ.Name(), "Field")

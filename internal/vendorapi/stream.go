@@ -4,8 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"iter"
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/itchyny/gojq"
 )
@@ -86,9 +89,9 @@ func fields(q *gojq.Query) (path []string, iterates bool) {
 }
 
 // apartFrom tells whether a query certainly sees nothing of what is at path: it
-// is made of .x.y and .x.y | anything, and // between them.
+// is made of .x.y and .x.y | anything, and operators between them.
 func apartFrom(q *gojq.Query, path []string) bool {
-	if bare(q) && q.Term == nil && q.Op == gojq.OpAlt && q.Left != nil && q.Right != nil {
+	if bare(q) && q.Term == nil && q.Op != gojq.OpPipe && q.Op != gojq.OpComma && q.Left != nil && q.Right != nil {
 		return apartFrom(q.Left, path) && apartFrom(q.Right, path)
 	}
 	if piped(q) {
@@ -98,7 +101,12 @@ func apartFrom(q *gojq.Query, path []string) bool {
 		switch q.Term.Type {
 		case gojq.TermTypeNull, gojq.TermTypeFalse, gojq.TermTypeTrue, gojq.TermTypeNumber:
 			return true
+		case gojq.TermTypeString:
+			return len(q.Term.Str.Queries) == 0
 		}
+	}
+	if bare(q) && q.Term != nil && q.Term.Type == gojq.TermTypeFunc && strings.HasPrefix(q.Term.Func.Name, "$") {
+		return true // a variable, and what is in it
 	}
 	at, iterates := fields(q)
 	if at == nil || iterates {
@@ -120,10 +128,19 @@ func (t *tier) listPath() (path []string, ok bool) {
 		}
 		path, ok = q.each.path, true
 	}
-	if q := t.pages.query(); ok && q != nil {
-		ok = apartFrom(q.parsed, path)
+	for _, q := range t.asides() {
+		ok = ok && apartFrom(q.parsed, path)
 	}
 	return path, ok
+}
+
+// asides are the queries that want something beside the list.
+func (t *tier) asides() []*query {
+	all := append(t.pages.queries(), t.judges...)
+	if t.expired != nil {
+		all = append(all, given(t.expired.when)...)
+	}
+	return all
 }
 
 // split makes an answer ready without a tree of the list; ok is false if the
@@ -145,7 +162,7 @@ func (t *tier) cut(body []byte) (p parsed, ok bool) {
 		return p, false
 	}
 	p.list = body[from:to]
-	if t.pages.query() == nil {
+	if len(t.asides()) == 0 {
 		return p, true
 	}
 	tree, err := parseJSON(slices.Concat(body[:from], []byte("[]"), body[to:]))
@@ -165,6 +182,12 @@ func (t *tier) ready(body []byte) (parsed, error) {
 // over runs the query over an answer.
 func (q *query) over(ctx context.Context, p parsed, vars func(string) (any, error)) iter.Seq2[any, error] {
 	if p.list == nil {
+		switch empty, err := q.lacks(p.tree); {
+		case err != nil:
+			return func(yield func(any, error) bool) { yield(nil, err) }
+		case empty:
+			return func(func(any, error) bool) {}
+		}
 		return q.run(ctx, p.tree, vars)
 	}
 	return func(yield func(any, error) bool) {
@@ -200,6 +223,46 @@ func (q *query) over(ctx context.Context, p parsed, vars func(string) (any, erro
 			yield(nil, err)
 		}
 	}
+}
+
+// lacks tells whether there is nothing where the query wants a list: null is an
+// empty one, and so is a missing one where the spec says so. Else what is missing
+// is an error, for an answer of another kind must not pass as an empty list.
+func (q *query) lacks(tree any) (empty bool, err error) {
+	if q.each == nil {
+		return false, nil
+	}
+	at := tree
+	for i, name := range q.each.path {
+		fields, ok := at.(map[string]any)
+		if !ok && at != nil {
+			return false, nil // jq says what is wrong
+		}
+		v, ok := fields[name]
+		if !ok {
+			return q.optional, q.missing(q.each.path[:i], at)
+		}
+		at = v
+	}
+	return at == nil, nil
+}
+
+func (q *query) missing(within []string, at any) error {
+	if q.optional {
+		return nil
+	}
+	where, has := "the answer", "is null"
+	if len(within) > 0 {
+		where = "." + strings.Join(within, ".")
+	}
+	if fields, ok := at.(map[string]any); ok {
+		names := slices.Sorted(maps.Keys(fields))
+		has = "has " + clip(strings.Join(names[:min(len(names), 8)], ", "), 200)
+		if len(names) == 0 {
+			has = "has nothing"
+		}
+	}
+	return &errJQ{q.what, fmt.Errorf("the answer has no .%s: %s %s; if the vendor leaves empty lists out, say optional: true", strings.Join(q.each.path, "."), where, has)}
 }
 
 // countList is the number of a list's elements.

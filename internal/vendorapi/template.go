@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/yosida95/uritemplate/v3"
@@ -59,6 +60,11 @@ func (t plainTemplate) names() []string {
 		}
 	}
 	return names
+}
+
+// secret tells whether a secret is in it.
+func (t plainTemplate) secret() bool {
+	return slices.ContainsFunc(t.parts, func(p part) bool { return p.name && strings.HasPrefix(p.text, "secret.") })
 }
 
 func (t plainTemplate) expand(get lookup) (string, error) {

@@ -11,22 +11,38 @@ import (
 // tier is one compiled tier of a spec.
 type tier struct {
 	name    string
-	table   string
+	tables  []string // where its rows go: one, or those of its branches
 	unique  bool
 	path    []string // tiers whose keys a task's path holds, outermost first
-	request string   // the get template as written
+	method  string   // GET or POST
+	request string   // the path's template as written
 
 	get     pathTemplate
 	query   []queryTemplate
+	body    body
 	headers []headerTemplate
 	with    map[string]plainTemplate
 
-	items *query // nil: nothing is counted or found
-	key   *query // nil in the last tier
+	items *query   // nil: nothing is counted or found
+	key   *nodeKey // nil in the last tier
 	carry []carried
 	hand  []string // fields carried to this tier's tasks that its children still need
 	rows  *query   // nil: the items are the rows
 	pages pager
+
+	below   *tier             // nil: this is the last
+	fan     *fan              // what its tasks are multiplied by; nil: nothing
+	slicer  *slicePages       // of the slice in its tasks' path; nil: there is none
+	batch   *batch            // nil: each node has a task of its own
+	batches map[string]*batch // keys in its tasks' path that are those of a group
+
+	maxPages int      // 0: the bound of all lists
+	expired  *expired // nil: the vendor says no such thing
+
+	branches []string         // of a tier that makes several requests, in their order
+	of       map[string]*tier // these requests
+
+	judges []*query // what looks at an answer before it is taken apart
 }
 
 type queryTemplate struct {
@@ -58,13 +74,42 @@ func (d *decoder) tiers(doc *document, top *scope) []*tier {
 	for i := range doc.Tiers {
 		uses[i] = make(map[string]bool)
 		f := &doc.Tiers[i]
-		t := d.tier(f, doc.Defaults, sc.recording(uses[i]), i == len(doc.Tiers)-1)
+		group, fan, inner := d.within(doc, i, sc)
+		last := i == len(doc.Tiers)-1
+		var t *tier
+		if sc := inner.recording(uses[i]); len(f.Branches) > 0 {
+			t = d.branches(f, doc.Defaults, sc)
+		} else {
+			t = d.tier(f, doc.Defaults, sc, last)
+		}
+		if len(f.Branches) > 0 && !last {
+			d.errorf(f.At, "tier %s: branches are for the last tier", f.Name.s)
+		}
+		t.fan, t.batch, t.slicer, t.batches = fan, group, inner.slicer, inner.batches
 		maps.Copy(top.used, uses[i])
 		out = append(out, t)
-		sc = below(sc, f)
+		sc = below(inner, f)
 	}
+	for i, t := range out[1:] {
+		out[i].below = t
+	}
+	d.fanUse(doc, out, uses)
+	d.limitUses(doc, uses)
 	d.carryUse(doc, out, uses)
 	return out
+}
+
+// within is the scope of a tier, given that of what is above it: with what its
+// tasks are for, and without what differs between the nodes of a batch.
+func (d *decoder) within(doc *document, i int, sc *scope) (*batch, *fan, *scope) {
+	above := (*tierField)(nil)
+	if i > 0 {
+		above = &doc.Tiers[i-1]
+	}
+	group, inner := d.batch(&doc.Tiers[i], above, sc)
+	fan, inner := d.fan(&doc.Tiers[i], inner)
+	fan, inner = branched(&doc.Tiers[i], fan, inner)
+	return group, fan, inner
 }
 
 // recording is the scope for one more tier, with its own record of uses.
@@ -79,15 +124,20 @@ func (s *scope) recording(used map[string]bool) *scope {
 // request would depend on where it happened to be found first.
 func below(sc *scope, f *tierField) *scope {
 	c := *sc
-	c.keys, c.carries = slices.Clone(sc.keys), slices.Clone(sc.carries)
+	c.keys, c.parts, c.carries = slices.Clone(sc.keys), slices.Clone(sc.parts), slices.Clone(sc.carries)
 	c.hidden = maps.Clone(sc.hidden)
+	c.batch = false
 	if f.Unique.on {
-		for _, n := range slices.Concat(c.keys, c.carries) {
+		c.slicer, c.slice, c.batches = nil, false, nil
+		for _, n := range slices.Concat(c.keys, c.parts, c.carries) {
 			c.hidden[n] = fmt.Sprintf("it comes from above the unique tier %s, whose nodes are known by their own key alone", f.Name.s)
 		}
-		c.keys, c.carries = nil, nil
+		c.keys, c.parts, c.carries = nil, nil, nil
 	}
 	c.keys = append(c.keys, f.Name.s)
+	for _, e := range f.Key.parts {
+		c.parts = append(c.parts, f.Name.s+"."+e.name.s)
+	}
 	for _, e := range f.Carry {
 		c.carries = append(c.carries, e.name.s)
 	}
@@ -116,6 +166,7 @@ func (d *decoder) tierNames(doc *document) {
 		}
 		claim(f.Name, "a tier's")
 	}
+	d.forNames(doc, claim)
 	for i := range doc.Tiers {
 		for _, e := range doc.Tiers[i].Carry {
 			if !carryName.MatchString(e.name.s) || reserved(e.name.s) {
@@ -128,29 +179,40 @@ func (d *decoder) tierNames(doc *document) {
 }
 
 func (d *decoder) tier(f *tierField, def defaultsField, sc *scope, last bool) *tier {
-	t := &tier{name: f.Name.s, table: f.Table.s, unique: f.Unique.on, request: f.Get.s, path: slices.Clone(sc.keys)}
+	t := &tier{name: f.Name.s, unique: f.Unique.on, method: "GET", request: f.Get.s, path: slices.Clone(sc.keys)}
+	if f.Post.given() {
+		t.method, t.request = "POST", f.Post.s
+	}
 	pages := f.Pages
 	if pages == nil {
 		pages = def.Pages
 	}
-	sc.slice = pages != nil && !pages.none && pages.Slices != nil
+	if sliced := pages != nil && !pages.none && pages.Slices != nil; sliced && sc.slicer != nil {
+		d.errorf(pages.At, "tier %s: pages: slices, but its tasks are for slices already", t.name)
+	} else {
+		sc.slice = sliced || sc.slicer != nil
+	}
 	d.request(f, t, sc)
 
 	find := sc
 	if t.unique {
 		// What is found must not depend on the node it was found under either.
 		find = below(sc, f).recording(sc.used)
-		find.keys, find.carries = nil, nil
+		find.keys, find.parts, find.carries = nil, nil, nil
 	}
 	d.nodesOf(f, t, find, last)
 	t.rows = d.jq("rows", f.Rows, sc)
 	d.reads(f, def, t, last, pages, find)
-	t.pages = d.pages(pages, f, sc)
-	if sc.slice && !usesSlice(sc.used) {
+	d.paging(pages, f, t, sc)
+	if sc.slice && sc.slicer == nil && !usesSlice(sc.used) {
 		d.errorf(pages.At, "tier %s: pages: slices, but nothing uses {slice.from...}: every call would be the same", t.name)
 	}
-	if t.table != "" && !tableName.MatchString(t.table) {
-		d.errorf(f.Table.at, "a table's name must be like metrics (%s), not %q", tableName, t.table)
+	d.optional(f, t)
+	if f.Table.given() {
+		t.tables = []string{f.Table.s}
+		if !tableName.MatchString(f.Table.s) {
+			d.errorf(f.Table.at, "a table's name must be like metrics (%s), not %q", tableName, f.Table.s)
+		}
 	}
 	return t
 }
@@ -176,31 +238,57 @@ func (d *decoder) request(f *tierField, t *tier, sc *scope) {
 		t.with[e.name.s] = d.plain(e.val, sc)
 		plain.with = append(plain.with, e.name.s)
 	}
-	if !f.Get.given() {
-		d.errorf(f.At, "tier %s: get is missing", f.Name.s)
-	} else if p, err := parsePath(f.Get.s); err != nil {
-		d.errorf(f.Get.at, "get: %v", err)
-	} else {
-		t.get = p
-		for _, n := range p.names {
-			if err := plain.check(n); err != nil {
-				d.errorf(f.Get.at, "get: %v", err)
-			}
-		}
-	}
-	for _, e := range f.Query {
-		q := queryTemplate{name: e.name.s}
-		for _, v := range e.val {
-			q.vals = append(q.vals, d.plain(v, plain))
-		}
-		t.query = append(t.query, q)
-	}
+	d.path(f, t, plain)
+	t.query = d.params(f.Query, plain)
+	d.body(f, t, plain)
 	secret := plain.recording(sc.used)
 	secret.secrets = true
 	t.headers = d.headers(f.Headers, secret, true)
 	for _, e := range f.With {
 		if !sc.used[e.name.s] {
 			d.errorf(e.name.at, "with: %q is used by nothing in this tier", e.name.s)
+		}
+	}
+}
+
+// optional says that a missing list is an empty one.
+func (d *decoder) optional(f *tierField, t *tier) {
+	if !f.Optional.on {
+		return
+	}
+	some := false
+	for _, q := range given(t.items, t.rows) {
+		q.optional = q.each != nil
+		some = some || q.optional
+	}
+	if !some {
+		d.errorf(f.Optional.at, "tier %s: optional is for items or rows that begin with a list's path, such as .data.items[]: anything else is for jq to say", t.name)
+	}
+}
+
+// path compiles the template of get or post.
+func (d *decoder) path(f *tierField, t *tier, plain *scope) {
+	field, at := "get", f.Get.at
+	if f.Post.given() {
+		field, at = "post", f.Post.at
+	}
+	switch {
+	case f.Get.given() && f.Post.given():
+		d.errorf(f.Post.at, "tier %s: a tier is one request: get or post", f.Name.s)
+		return
+	case t.request == "":
+		d.errorf(f.At, "tier %s: get is missing, or post", f.Name.s)
+		return
+	}
+	p, err := parsePath(t.request)
+	if err != nil {
+		d.errorf(at, "%s: %v", field, err)
+		return
+	}
+	t.get = p
+	for _, n := range p.names {
+		if err := plain.check(n); err != nil {
+			d.errorf(at, "%s: %v", field, err)
 		}
 	}
 }
@@ -225,7 +313,7 @@ func (d *decoder) nodesOf(f *tierField, t *tier, find *scope, last bool) {
 	if !f.Key.given() {
 		d.errorf(f.At, "tier %s: key is missing: it names the nodes for the tier below", f.Name.s)
 	}
-	t.key = d.jq("key", f.Key, find)
+	t.key = d.key(f.Key, find)
 	for _, e := range f.Carry {
 		t.carry = append(t.carry, carried{e.name.s, d.jq("carry "+e.name.s, e.val, find)})
 	}
@@ -236,8 +324,8 @@ func (d *decoder) reads(f *tierField, def defaultsField, t *tier, last bool, pag
 	if f.Rows.given() && !f.Table.given() {
 		d.errorf(f.Rows.at, "tier %s: rows without table: say where they go", f.Name.s)
 	}
-	offset := pages != nil && !pages.none && pages.Offset != nil
-	needed := !last || offset || f.Table.given() && !f.Rows.given()
+	counts := pages != nil && !pages.none && (pages.Offset != nil || pages.Page != nil)
+	needed := !last || counts || f.Table.given() && !f.Rows.given()
 	if !needed {
 		if f.Items.given() {
 			d.errorf(f.Items.at, "tier %s: items are used by nothing: rows reads the whole answer", f.Name.s)
@@ -261,7 +349,7 @@ func (d *decoder) reads(f *tierField, def defaultsField, t *tier, last bool, pag
 func (d *decoder) carryUse(doc *document, tiers []*tier, uses []map[string]bool) {
 	usedBelow := func(i int, name string) bool {
 		for j := i + 1; j < len(tiers); j++ {
-			if uses[j][name] || tiers[j].table != "" {
+			if uses[j][name] || len(tiers[j].tables) > 0 || j == i+1 && tiers[j].batch != nil && uses[j]["batch"] {
 				return true
 			}
 			if tiers[j].unique {
@@ -281,8 +369,11 @@ func (d *decoder) carryUse(doc *document, tiers []*tier, uses []map[string]bool)
 			}
 		}
 		held = slices.Clone(t.hand)
+		grouped := i < len(tiers)-1 && tiers[i+1].batch != nil
 		for _, e := range f.Carry {
-			held = append(held, e.name.s)
+			if !grouped { // else the batch has it
+				held = append(held, e.name.s)
+			}
 			if i < len(tiers)-1 && !usedBelow(i, e.name.s) {
 				d.errorf(e.name.at, "carried field %q is of no use: no tier below names it or has a table", e.name.s)
 			}

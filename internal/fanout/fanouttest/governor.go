@@ -30,7 +30,7 @@ type Governor struct {
 }
 
 // Outlook implements fanout.Governor.
-func (g *Governor) Outlook(ctx context.Context, within time.Duration) (fanout.Outlook, error) {
+func (g *Governor) Outlook(ctx context.Context, _ string, within time.Duration) (fanout.Outlook, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
@@ -52,7 +52,7 @@ func (g *Governor) Outlook(ctx context.Context, within time.Duration) (fanout.Ou
 }
 
 // Take implements fanout.Governor.
-func (g *Governor) Take(ctx context.Context) (fanout.Permit, error) {
+func (g *Governor) Take(ctx context.Context, _ fanout.Call) (fanout.Permit, error) {
 	g.await(1)
 	defer g.await(-1)
 	for {
@@ -107,7 +107,7 @@ func (g *Governor) Outage(context.Context, string) error {
 }
 
 // Probe implements fanout.Governor.
-func (g *Governor) Probe(ctx context.Context, call func(context.Context) error) (bool, error) {
+func (g *Governor) Probe(ctx context.Context, _ fanout.Call, call func(context.Context) error) (bool, error) {
 	g.mu.Lock()
 	if !g.down || time.Now().Before(g.probeAt) {
 		g.mu.Unlock()
