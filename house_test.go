@@ -2,7 +2,9 @@ package sluice_test
 
 import (
 	"encoding/json"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -123,4 +125,40 @@ func dependencies(t *testing.T) map[string][]string {
 		deps[p.ImportPath] = p.Deps
 	}
 	return deps
+}
+
+// TestNastyVendors: every test that docs/nasty-vendors.md names is there.
+func TestNastyVendors(t *testing.T) {
+	doc, err := os.ReadFile("docs/nasty-vendors.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tests strings.Builder
+	for _, pattern := range []string{"internal/*/*_test.go", "test/*_test.go"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range files {
+			src, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			tests.Write(src)
+		}
+	}
+	named := 0
+	for line := range strings.Lines(string(doc)) {
+		for i, part := range strings.Split(line, "`") {
+			if i%2 == 1 && (strings.HasPrefix(part, "Test") || strings.HasPrefix(part, "Fuzz")) {
+				named++
+				if !strings.Contains(tests.String(), "func "+part+"(") {
+					t.Errorf("docs/nasty-vendors.md names %s, and there is no such test", part)
+				}
+			}
+		}
+	}
+	if named < 40 {
+		t.Errorf("docs/nasty-vendors.md names %d tests", named)
+	}
 }

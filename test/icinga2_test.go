@@ -289,8 +289,22 @@ func TestIcinga2(t *testing.T) {
 			id = strings.Trim(word, ".,:;")
 		}
 	}
-	var got []string
-	for line := range strings.Lines(run(t, env, 0, append([]string{"read", id, "data", "--spec", spec}, set...)...)) {
+	got := perfdataRows(t, run(t, env, 0, append([]string{"read", id, "data", "--spec", spec}, set...)...))
+	slices.Sort(got)
+	slices.Sort(ic.truth)
+	t.Logf("%d groups, %d memberships of hosts, %d rows", ic.groups, ic.lists, len(ic.truth))
+	for i := range max(len(got), len(ic.truth)) {
+		if i >= len(got) || i >= len(ic.truth) || got[i] != ic.truth[i] {
+			t.Fatalf("%d rows, want %d; the first that differs is number %d:\n%q\n%q", len(got), len(ic.truth), i, got[min(i, len(got)-1):][:1], ic.truth[min(i, len(ic.truth)-1):][:1])
+		}
+	}
+	noSecretIn(t, home, icingaPass)
+}
+
+// perfdataRows are rows of the table perfdata in the form of the truth.
+func perfdataRows(t *testing.T, lines string) (got []string) {
+	t.Helper()
+	for line := range strings.Lines(lines) {
 		var row struct {
 			Host, Service, Perfdata string
 			Label, Unit             any
@@ -305,15 +319,7 @@ func TestIcinga2(t *testing.T) {
 		}
 		got = append(got, fmt.Sprint(row.Host, " ", row.Service, " ", string(row.Time), " ", string(row.State), " ", row.Label, " ", value, " ", row.Unit, " ", row.Perfdata))
 	}
-	slices.Sort(got)
-	slices.Sort(ic.truth)
-	t.Logf("%d groups, %d memberships of hosts, %d rows", ic.groups, ic.lists, len(ic.truth))
-	for i := range max(len(got), len(ic.truth)) {
-		if i >= len(got) || i >= len(ic.truth) || got[i] != ic.truth[i] {
-			t.Fatalf("%d rows, want %d; the first that differs is number %d:\n%q\n%q", len(got), len(ic.truth), i, got[min(i, len(got)-1):][:1], ic.truth[min(i, len(ic.truth)-1):][:1])
-		}
-	}
-	noSecretIn(t, home, icingaPass)
+	return got
 }
 
 // noSecretIn makes sure that no file below a directory holds a secret.

@@ -2,6 +2,7 @@ package governor
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -55,6 +56,9 @@ func (h *Hole) UnmarshalJSON(doc []byte) error {
 	var n [2]int64
 	if err := json.Unmarshal(doc, &n); err != nil {
 		return err
+	}
+	if n[1] < 0 || n[1] > int64(mostPer) {
+		return fmt.Errorf("a hole between slots is not %v long", time.Duration(n[1]))
 	}
 	h.From = time.Unix(0, n[0]).UTC()
 	h.To = h.From.Add(time.Duration(n[1]))
@@ -141,6 +145,7 @@ func (l Lane) take(segs segments, units int, t, soonest time.Time, drift time.Du
 	before := t.Add(-need) // whatever comes before t ends here
 	holes := make([]Hole, 0, len(l.Holes)+1)
 	add := func(h Hole) {
+		h.From = latest(h.From, soonest.Add(-need)) // what is longer ago, or never was, keeps nothing away
 		if !h.To.Before(soonest) && !segs.next(h.From, soonest, 1).After(h.To) {
 			holes = append(holes, h)
 		}

@@ -208,6 +208,30 @@ func TestScopesApart(t *testing.T) {
 	})
 }
 
+// A lane in which nobody has called for long, or ever, and whose next slot is far
+// ahead: what it keeps of the time before is no room behind that slot.
+func TestScopeAfterPause(t *testing.T) {
+	t.Parallel()
+	for name, shared := range map[string]governor.Limit{"beside a rate": bucket(50, 5), "alone": {Name: "f", InFlight: 40}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l := tiers(window(60, time.Minute), "data")
+				f := newFleet(t, shared, l, perHour(100, nil))
+				v := &strict{}
+				time.Sleep(50 * time.Minute)
+				f.scoped(f.add(0), v, "data", 40, once)
+				f.scoped(f.add(0), v, "groups", 1, once)
+				time.Sleep(70 * time.Minute)
+				f.close()
+				v.fits(t, "w", l)
+				if n := len(v.units["hour"]); n < 297 || n > 300 {
+					t.Errorf("%d calls in three hours of 100", n)
+				}
+			})
+		})
+	}
+}
+
 // Each account has a limit of its own below the one that all share; accounts that
 // nobody calls any more are forgotten.
 func TestEachValue(t *testing.T) {

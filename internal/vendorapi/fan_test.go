@@ -322,3 +322,28 @@ func TestLimitsPerConstant(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestBelowABatch: a batch finds nodes like any tier; what the grouped nodes carry
+// ends with it.
+func TestBelowABatch(t *testing.T) {
+	c, p := vendorAt(t, header+`tiers:
+  - {name: g, get: /g, items: '.[]', key: .id, carry: {region: .r}}
+  - {name: d, get: '/g/{g}', items: '.[]', key: .id, carry: {model: .m}}
+  - {name: s, get: '/s/{d}', batch: {size: 2}, items: '.[]', key: .id, carry: {of: '$batch[.d].model'}}
+  - {name: v, get: '/v/{d}/{s}', table: t, rows: '.[] | {region: $region, of: $of, d: $d}'}
+`, func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, `[{"id":"1","d":"1","m":"M","r":"eu"},{"id":"2","d":"1"}]`)
+	})
+	task := root(p)
+	for range 3 {
+		task = children(t, c, p, task)[0]
+	}
+	if string(task.Carry["of"]) != `"M"` || len(task.Carry) != 2 || !slices.Equal(task.Path, []string{"1", "1,2", "1"}) {
+		t.Errorf("%q carries %s", task.Path, task.Carry)
+	}
+	for row, err := range p.Rows(t.Context(), task, "", []byte("[{}]")) {
+		if err != nil || string(row) != `{"d":["1","2"],"of":"M","region":"eu"}` {
+			t.Errorf("%s %v", row, err)
+		}
+	}
+}

@@ -252,3 +252,28 @@ func TestJoinedKeysInPathsAreSafe(t *testing.T) {
 func freely(context.Context, fanout.Call) (fanout.Permit, error) {
 	return fanout.Permit{Release: func() {}}, nil
 }
+
+// What a page adds to a body must not stay in the next list's: jq gives the same
+// object each time.
+func TestBodiesAreMadeAnew(t *testing.T) {
+	var bodies []string
+	c, p := vendorAt(t, header+`tiers:
+  - {name: a, post: /a, json: '{page: {size: 1}}', items: '.items[]', key: .id, pages: {cursor: {from: .next, param: page.cursor, in: json}}}
+  - {name: b, get: '/{a}'}
+`, func(w http.ResponseWriter, r *http.Request) {
+		if bodies = append(bodies, readSent(r).body); len(bodies)%2 == 1 {
+			fmt.Fprint(w, ids(1, 2, `,"next":"n"`))
+			return
+		}
+		fmt.Fprint(w, ids(2, 3, ""))
+	})
+	for range 2 {
+		if _, _, err := fetchAll(t, c, root(p)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first, next := `{"page":{"size":1}}`, `{"page":{"cursor":"n","size":1}}`
+	if want := []string{first, next, first, next}; !slices.Equal(bodies, want) {
+		t.Errorf("sent %q", bodies)
+	}
+}

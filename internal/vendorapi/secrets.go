@@ -155,8 +155,8 @@ func newMasker(all []*credentials, tokens []string) *masker {
 		add(url.PathEscape(v))
 		add(escapeQuery(v))
 		add(base64.StdEncoding.EncodeToString([]byte(v)))
-		if b, err := json.Marshal(v); err == nil {
-			add(string(b[1 : len(b)-1]))
+		for _, f := range jsonForms(v) {
+			add(f)
 		}
 	}
 	for _, t := range tokens {
@@ -177,6 +177,26 @@ func newMasker(all []*credentials, tokens []string) *masker {
 	}
 	m.replacer = strings.NewReplacer(pairs...)
 	return m
+}
+
+// jsonForms are how a text stands in JSON: writers differ in what they escape, and
+// an answer may quote a request that was JSON itself.
+func jsonForms(v string) []string {
+	inside := func(v string) string {
+		var b strings.Builder
+		enc := json.NewEncoder(&b)
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(v); err != nil {
+			return v
+		}
+		return b.String()[1 : b.Len()-2] // without quotes and the line's end
+	}
+	plain := inside(v)
+	out := []string{plain, strings.ReplaceAll(plain, "/", `\/`), inside(plain)}
+	if b, err := json.Marshal(v); err == nil {
+		out = append(out, string(b[1:len(b)-1]))
+	}
+	return out
 }
 
 func (m *masker) text(s string) string { return m.replacer.Replace(s) }

@@ -141,6 +141,12 @@ func storeBig(t *testing.T, a, b governor.Store) {
 		Eases:     map[string]governor.Ease{"a b/c": {Share: 17, From: at, Over: 90 * time.Second}},
 		Lowered:   map[string]governor.Lowered{"a b/c": {Count: 1, Per: 1, Until: at, Said: "1 per 1ns", At: at}},
 		Budget:    &governor.Budget{Run: "r", Calls: 1 << 40, Until: at, Used: 7, Since: at, At: at, By: "me"},
+		Quotas:    map[string][]governor.Quota{"day=a/ü": {{End: at, Used: 1 << 40}, {End: at.Add(time.Hour), Used: 1}}},
+		Told:      map[string]governor.Told{"a b/c": {Left: 7, Until: at, At: at}},
+		Probe:     at,
+		Lanes: &governor.Lanes{Of: at, Floor: at, By: map[string]governor.Lane{
+			"": {Last: at, Holes: []governor.Hole{{From: at, To: at.Add(time.Second + 1)}}}, "slow=<1>": {Last: at},
+		}},
 	}
 	for i := range 200 {
 		big.Members[fmt.Sprintf("member-%d", i)] = governor.Member{Expires: at, Booked: at, Want: i, Units: i, Lease: at, Turn: at, Waits: at}
