@@ -59,7 +59,7 @@ lint: ## formatting, vet, staticcheck
 vuln: ## known vulnerabilities in what is used (asks vuln.go.dev)
 	$(GO) run $(GOVULNCHECK) ./...
 
-prove: ## limits, kills, outages and hand-overs in real time: about 30 minutes
+prove: ## limits, limiters, kills, outages and hand-overs in real time: about 35 minutes
 	$(GO) test -tags prove -count 1 -timeout 40m -v -run 'TestShare|TestRateHalved|TestBrake|TestClockAhead|TestOutage|TestKills|TestReplayKills|TestPlan|TestLimiters' ./test
 	$(GO) test -tags prove -count 1 -timeout 40m -v -run 'TestKillsOnAWS|TestHandover|TestSlices' ./test/aws
 	$(GO) test -tags prove -count 1 -timeout 20m -v -run 'TestManyLetters|TestLettersCost' ./internal/localfleet ./internal/awsfleet

@@ -39,7 +39,7 @@ func (v *vendor) session(prefix string) string {
 	if !v.plan.Session {
 		return ""
 	}
-	return "/" + prefix + "/" + v.name + "/session"
+	return "/" + prefix + "/" + v.name + "/secrets/.session" // no secret has such a name
 }
 
 func (v *vendor) tiers() []string {

@@ -128,7 +128,7 @@ func TestSessionIsTheFleets(t *testing.T) {
 	t.Parallel()
 	s := awstest.StandIn(t)
 	stack, ctx := s.Make(t, vendor), t.Context()
-	stack.Session = "/sluice/" + stack.Table + "/session"
+	stack.Session = "/sluice/" + stack.Table + "/secrets/.session"
 	var logins, inside atomic.Int64
 	var wg sync.WaitGroup
 	for range 6 {

@@ -128,7 +128,7 @@ func (a *app) limitsDoc(ctx context.Context, h place, plan *vendorapi.Plan) (lim
 	rates := map[string]float64{}
 	var times []time.Duration
 	for _, l := range rep.Limits {
-		if l.Rate > 0 {
+		if l.Rate > 0 && l.Spec.Of == nil { // else it is not all calls that count
 			rates[l.Spec.Name] = l.Rate
 		}
 	}

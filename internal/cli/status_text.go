@@ -78,6 +78,12 @@ func (l limitStatus) text() string {
 	if l.Headers != "" {
 		s += ", by its headers " + l.Headers
 	}
+	if l.Quota != nil {
+		s += ", " + l.Quota.Text
+	}
+	if l.Of != "" {
+		s += " (" + l.Of + ")"
+	}
 	if l.Override != "" {
 		s += " (changed; spec: " + l.Spec + ")"
 	}

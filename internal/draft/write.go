@@ -1,7 +1,9 @@
 package draft
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"unicode"
@@ -94,7 +96,10 @@ func (w *writer) tier(t *tier, above []*tier, last bool) {
 		w.line("    query: {%s}", q)
 	}
 	for _, n := range t.pages.notes {
-		w.note("%s%s.", strings.ToUpper(n[:1]), strings.TrimSuffix(n[1:], "."))
+		if !strings.HasSuffix(n, "?") {
+			n += "."
+		}
+		w.note("%s%s", strings.ToUpper(n[:1]), n[1:])
 	}
 	if t.pages.yaml != "" {
 		w.line("    pages: %s", t.pages.yaml)
@@ -192,34 +197,50 @@ func without(list []string, s string) []string {
 // rows writes the table of the last tier: its items, with the keys that they were
 // found under.
 func (w *writer) rows(t *tier, above []*tier) {
-	items, row := t.list.jq(), "."
-	switch {
-	case !t.list.found:
-		items = ""
-	case len(t.list.items) > 0 && kindOf(t.list.items) == "list":
-		w.note("The items are lists, such as columns: name what is in them.")
-		row = "{values: .}"
-	case len(t.list.items) > 0 && kindOf(t.list.items) == "scalar":
-		row = "{value: .}"
+	keys := keysOf(above)
+	switch columns := t.columns(); {
+	case len(columns) > 1 && t.itemKind() != "object":
+		w.note("The answer looks like columns: %s. A row for each of their places.", strings.Join(columns, ", "))
+		w.line("    rows: %s", quote(t.columnRows(columns, keys)))
+	default:
+		w.itemRows(t, keys)
 	}
-	if columns := t.columns(); len(columns) > 1 && (!t.list.found || kindOrNone(t.list.items) != "object") {
-		w.note("This looks like columns: %s. For a row each: range(%s | length) as $i | {...: %s[$i]}.",
-			strings.Join(columns, ", "), columns[0], columns[0])
+	w.line("    table: %s", strings.ReplaceAll(t.name, "-", "_"))
+	if len(t.keys.times) > 0 {
+		w.note("Looks like times: %s.", strings.Join(t.keys.times, ", "))
 	}
+}
+
+// keysOf are the keys above as fields of an object in jq.
+func keysOf(above []*tier) string {
 	var keys []string
 	for _, up := range above {
-		keys = append(keys, up.name+": $"+strings.ReplaceAll(up.name, "-", "_"))
-	}
-	if len(keys) > 0 {
-		quoted := strings.Join(keys, ", ")
-		for _, up := range above {
-			if strings.Contains(up.name, "-") {
-				quoted = strings.ReplaceAll(quoted, up.name+": ", `"`+up.name+`": `)
-			}
+		name := up.name
+		if strings.Contains(name, "-") {
+			name = `"` + name + `"`
 		}
-		if row = "{" + quoted + "} + " + row; row == "{"+quoted+"} + ." {
+		keys = append(keys, name+": $"+strings.ReplaceAll(up.name, "-", "_"))
+	}
+	return strings.Join(keys, ", ")
+}
+
+func (w *writer) itemRows(t *tier, keys string) {
+	items, row := "", "."
+	if t.list.found {
+		items = t.list.jq()
+	}
+	switch t.itemKind() {
+	case "list":
+		w.note("The items are lists: name what is in them.")
+		row = "{values: .}"
+	case "scalar":
+		row = "{value: .}"
+	}
+	if keys != "" {
+		if row == "." {
 			w.note("A field of the item wins over a key of the same name.")
 		}
+		row = "{" + keys + "} + " + row
 	}
 	switch paged := strings.Contains(t.pages.yaml, "offset:") || strings.Contains(t.pages.yaml, "page:"); {
 	case items == "":
@@ -229,33 +250,73 @@ func (w *writer) rows(t *tier, above []*tier) {
 	case !paged: // the items are the rows
 		w.line("    items: %s", quote(items))
 	}
-	w.line("    table: %s", strings.ReplaceAll(t.name, "-", "_"))
-	if len(t.keys.times) > 0 {
-		w.note("Looks like times: %s.", strings.Join(t.keys.times, ", "))
-	}
 }
 
-func kindOrNone(items []any) string {
-	if len(items) == 0 {
+func (t *tier) itemKind() string {
+	if len(t.list.items) == 0 {
 		return ""
 	}
-	return kindOf(items)
+	return kindOf(t.list.items)
 }
 
-// columns are lists of the same length, as jq paths.
+// columns are lists of the same length, as jq paths: the most that go together.
 func (t *tier) columns() (paths []string) {
-	length := -1
+	byLength := map[int][]string{}
 	eachField(t.trees[0], func(path, _ string, v any) {
-		items, ok := v.([]any)
-		if !ok || len(items) < 2 || kindOf(items) == "object" {
-			return
-		}
-		if length < 0 {
-			length = len(items)
-		}
-		if len(items) == length {
-			paths = append(paths, path)
+		if items, ok := v.([]any); ok && len(items) > 0 && kindOf(items) != "object" {
+			byLength[len(items)] = append(byLength[len(items)], path)
 		}
 	})
+	for _, n := range slices.Sorted(maps.Keys(byLength)) {
+		if len(byLength[n]) >= max(len(paths), 1) {
+			paths = byLength[n]
+		}
+	}
 	return paths
+}
+
+// columnRows is jq that makes a row for each place of the columns. A column of lists
+// gets names from a list of texts that is as long.
+func (t *tier) columnRows(columns []string, keys string) string {
+	fields, added := []string{}, ""
+	if keys != "" {
+		fields = append(fields, keys)
+	}
+	for _, path := range columns {
+		column, _ := lookup(t.trees[0], path).([]any)
+		inner, isList := column[0].([]any)
+		if names := t.namesOf(len(inner), path); isList && names != "" {
+			added += " + ([$all" + names + ", $all" + path + "[$i]] | transpose | map({(.[0]): .[1]}) | add)"
+			continue
+		}
+		name := strings.Trim(path[strings.LastIndexAny(path, ".[")+1:], `"]`)
+		label, err := json.Marshal(name)
+		if err != nil {
+			continue
+		}
+		if plainName.MatchString(name) {
+			label = []byte(name)
+		}
+		fields = append(fields, string(label)+": $all"+path+"[$i]")
+	}
+	return ". as $all | range($all" + columns[0] + " | length) as $i | {" + strings.Join(fields, ", ") + "}" + added
+}
+
+// namesOf is a list of so many different texts.
+func (t *tier) namesOf(n int, but string) (found string) {
+	eachField(t.trees[0], func(path, _ string, v any) {
+		items, ok := v.([]any)
+		if !ok || len(items) != n || n == 0 || path == but || found != "" {
+			return
+		}
+		for _, item := range items {
+			if _, isText := item.(string); !isText {
+				return
+			}
+		}
+		if distinct([][]any{items}, func(v any) any { return v }) {
+			found = path
+		}
+	})
+	return found
 }

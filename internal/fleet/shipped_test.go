@@ -145,7 +145,6 @@ type appAnnie struct {
 	zone     *time.Location
 	accounts int
 	products int // of each account
-	days     []int
 }
 
 func (a *appAnnie) ServeHTTP(w http.ResponseWriter, r *http.Request) {

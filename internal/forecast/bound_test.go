@@ -11,7 +11,7 @@ import (
 func TestCounted(t *testing.T) {
 	f := local(forecast.Fleet{Every: 200 * time.Millisecond})
 	f.Bounds = []forecast.Bound{{Name: "day", Count: 30_000, Left: 10_000, Reset: func(after time.Duration) time.Duration {
-		return (after-12*time.Hour).Truncate(24*time.Hour) + 12*time.Hour + map[bool]time.Duration{true: 24 * time.Hour}[after >= 12*time.Hour]
+		return (after - 12*time.Hour).Truncate(24*time.Hour) + 12*time.Hour + map[bool]time.Duration{true: 24 * time.Hour}[after >= 12*time.Hour]
 	}}}
 	r := forecast.Of(day(1), f) // 65,000 calls: 10,000, 30,000 and 25,000
 	near(t, "three days' calls", r.Duration, 36*time.Hour+5000*time.Second, 0.001)

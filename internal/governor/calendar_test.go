@@ -119,9 +119,12 @@ func TestCalendar(t *testing.T) {
 		{"Europe/Berlin", "2000-03-25T20:10:00Z", true}, {"Europe/Berlin", "2000-10-28T20:10:00Z", true},
 	} {
 		for kind, other := range rates {
+			if kind == "in flight" && c.zone != "Europe/Berlin" {
+				continue
+			}
 			t.Run(fmt.Sprint(c.zone, c.begin, kind), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					const quota = 600
+					const quota = 300
 					z := zone(t, c.zone)
 					begin, _ := time.Parse(time.RFC3339, c.begin)
 					time.Sleep(time.Until(begin))
@@ -130,7 +133,7 @@ func TestCalendar(t *testing.T) {
 						l, layout, span, pause = perHour(quota, z), "2006-01-02 15", 8*time.Hour, 3*time.Minute
 					}
 					f := newFleet(t, l, other)
-					for range 3 {
+					for range 2 {
 						f.patient(4, pause)
 					}
 					time.Sleep(span)
@@ -163,9 +166,9 @@ func TestCalendarSurvives(t *testing.T) {
 	for name, other := range map[string]governor.Limit{"rate": bucket(20, 5), "in flight": {Name: "f", InFlight: 8}} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				quota := map[string]int{"rate": 6000, "in flight": 15_000}[name] // trouble ends before it is used up
+				quota := map[string]int{"rate": 4000, "in flight": 8000}[name] // trouble ends before it is used up
 				f := newFleet(t, perHour(quota, nil), other)
-				f.latency = 100 * time.Millisecond
+				f.latency = 200 * time.Millisecond
 				time.Sleep(time.Minute)
 				for i := range 20 {
 					m := f.patient(5, time.Second)
@@ -188,7 +191,7 @@ func TestCalendarSurvives(t *testing.T) {
 				m.kill() // it would look for outages all the time
 				f.patient(5, time.Minute)
 				f.patient(5, time.Minute)
-				time.Sleep(2*time.Hour + 15*time.Minute)
+				time.Sleep(time.Hour + 15*time.Minute)
 				counts := byPeriod(f.close(), time.UTC, "2006-01-02 15")
 				for name, n := range counts {
 					if n > quota || name != "2000-01-01 00" && n < quota*99/100 {
@@ -196,7 +199,7 @@ func TestCalendarSurvives(t *testing.T) {
 					}
 				}
 				t.Log(counts)
-				if len(counts) != 3 || counts["2000-01-01 00"] < quota*9/10 {
+				if len(counts) != 2 || counts["2000-01-01 00"] < quota*9/10 {
 					t.Errorf("%v", counts)
 				}
 			})
@@ -214,7 +217,7 @@ func TestCalendarUsedUp(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := newFleet(t, limits...)
-				m := f.patient(10, time.Second)
+				m := f.patient(5, time.Second)
 				time.Sleep(20 * time.Second)
 				if n := len(f.vendor.Arrivals()); n != 50 {
 					t.Errorf("%d calls", n)

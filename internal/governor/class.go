@@ -95,6 +95,13 @@ func (r rules) class(c fanout.Call, expected map[string]int, value func(string, 
 			continue
 		}
 		key, units := l.Name, l.units(c.Tier, expected)
+		of := fmt.Sprint(units)
+		if s.AtMost > 1 {
+			of = c.Tier
+		}
+		if l.some() {
+			out.base += l.Name + "*" + of + " "
+		}
 		if s.Each != "" {
 			v := short(value(s.Each, c))
 			if v == "" && c.Node.Path == nil {
@@ -115,11 +122,6 @@ func (r rules) class(c fanout.Call, expected map[string]int, value func(string, 
 		if !l.some() {
 			continue // it binds every class alike
 		}
-		of := fmt.Sprint(units)
-		if s.AtMost > 1 {
-			of = c.Tier
-		}
-		out.base += l.Name + "*" + of + " "
 		out.key += key + "*" + of + " "
 	}
 	return out
@@ -192,14 +194,15 @@ func (r rules) find(it *Item, c *class, all rulings, own purse, blind time.Durat
 			t = r.open(it, q, own, t, late)
 		}
 		t = it.apart(r.untold(it, c, t))
-		if t.Equal(at) {
-			return at, late // nothing has moved it
+		if t.Equal(at) || try > 2*mostTries {
+			return t, late // nothing has moved it
 		}
 		at = t
 	}
 }
 
-// mostTries is after how many rounds holes are not looked at any more.
+// mostTries is after how many rounds holes are not looked at any more. Then each
+// round moves a slot past what keeps it away, and there are few of those.
 const mostTries = 200
 
 // waitsFor is the calendar limit that keeps calls of the class from t; empty:

@@ -1,6 +1,10 @@
 package governor
 
-import "time"
+import (
+	"time"
+
+	"github.com/sluicehq/sluice/internal/fanout"
+)
 
 // SetStall makes every goroutine of g call stall where a scheduler could delay
 // it. Call it before g is used.
@@ -49,4 +53,17 @@ func (it *Item) ShareAt(limit string, t time.Time) int { return it.share(limit, 
 func Period(l Limit, t time.Time) (from, to time.Time) {
 	p := l.period(t)
 	return p.from, p.to
+}
+
+// BookItem books slots for a call in an item, as a process does.
+func (g *Governor) BookItem(it *Item, now time.Time, call fanout.Call, want int) (at []time.Time) {
+	g.mu.Lock()
+	c := g.class(call)
+	g.mu.Unlock()
+	all := g.rules.rulings(it, now)
+	it.pruneLanes(g.rules, all, now)
+	for _, s := range g.slotsOf(it, now, all, c, want, purse{}, nil) {
+		at = append(at, s.at)
+	}
+	return at
 }

@@ -14,7 +14,7 @@ type Now struct {
 	// clock is off). All but the first three are also said for some seconds
 	// after callers were sent away for them.
 	Binds    string
-	Rates    map[string]float64 // calls a second that each limit with a rate allows the fleet
+	Rates    map[string]float64 // calls a second that each limit with a rate allows the fleet, if it binds all alike
 	Brake    Brake
 	Breaker  Breaker
 	Stop     Stop
@@ -33,6 +33,9 @@ func (g *Governor) Now() Now {
 	n := Now{Binds: g.binds(now, bounds), Rates: map[string]float64{},
 		Brake: it.Brake, Breaker: it.Breaker, Stop: g.stopped(now), Every: r.every, InFlight: r.inFlight}
 	for _, b := range bounds {
+		if b.apart() {
+			continue // what it allows is not to be compared with all calls
+		}
 		if every := b.every(g.rules.spread); every > 0 {
 			n.Rates[b.Name] = rate(every)
 		}

@@ -160,10 +160,11 @@ func (r rules) count(it *Item, c calendar, t time.Time) (n int64, until time.Tim
 	l := r.limits[c.limit]
 	o := it.Overrides[l.Name]
 	l = o.at(t).apply(l)
+	n, until = int64(l.Count), o.Until
 	if w, ok := it.Lowered[l.Name]; ok && t.Before(w.Until) && w.below(l) {
-		return int64(w.Count), w.Until
+		n, until = int64(w.Count), w.Until
 	}
-	return int64(l.Count), o.Until
+	return max(n, int64(c.units)), until // one call at least: else it would never be made
 }
 
 // open is the first instant from at on at which a calendar has room for a call,

@@ -93,21 +93,13 @@ func (f *fleet) scoped(m *member, v *strict, tier string, callers int, cost func
 				}
 				n := cost()
 				for _, l := range f.limits {
-					of := governor.Scope{}
-					if l.Of != nil {
-						of = *l.Of
-					}
-					if of.Tiers != nil && !slices.Contains(of.Tiers, tier) {
-						continue
-					}
-					key, units := l.Name, max(of.Weight[tier], 1)
-					if of.Each != "" {
-						key += "=" + value
-					}
-					if of.AtMost > 1 {
+					key, units, ok := f.bindsIn(l, tier, value)
+					if l.Of != nil && l.Of.AtMost > 1 {
 						units = n
 					}
-					v.count(key, units)
+					if ok {
+						v.count(key, units)
+					}
 				}
 				time.Sleep(f.latency)
 				if permit.Cost != nil {
@@ -121,6 +113,17 @@ func (f *fleet) scoped(m *member, v *strict, tier string, callers int, cost func
 			}
 		})
 	}
+}
+
+// bindsIn is what a call counts in a limit, and under which key the vendor does.
+func (f *fleet) bindsIn(l governor.Limit, tier, value string) (key string, units int, ok bool) {
+	if l.Of == nil {
+		return l.Name, 1, true
+	}
+	if key = l.Name; l.Of.Each != "" {
+		key += "=" + value
+	}
+	return key, max(l.Of.Weight[tier], 1), l.Of.Tiers == nil || slices.Contains(l.Of.Tiers, tier)
 }
 
 func once() int { return 1 }
@@ -169,13 +172,13 @@ func TestScopes(t *testing.T) {
 					f.scoped(m, v, "devices", 40, once)
 					f.scoped(m, v, "groups", 40, once)
 				}
-				time.Sleep(3 * time.Minute)
+				time.Sleep(90 * time.Second)
 				f.close()
 				v.fits(t, c.shared.Name, c.shared)
 				v.fits(t, slow.Name, c.slow)
-				from, to := f.begin.Add(10*time.Second), f.begin.Add(3*time.Minute)
-				all := float64(v.total(c.shared.Name, from, to)) / 170 / c.all
-				some := float64(v.total(slow.Name, from, to)) / 170 / c.some
+				from, to := f.begin.Add(10*time.Second), f.begin.Add(90*time.Second)
+				all := float64(v.total(c.shared.Name, from, to)) / 80 / c.all
+				some := float64(v.total(slow.Name, from, to)) / 80 / c.some
 				t.Logf("shared %.4f, slow %.4f, %.4f writes per call", all, some, f.writesPerCall())
 				if all < c.least*c.shared.Share(0) || some < 0.95*c.slow.Share(0) {
 					t.Errorf("used %.4f of the shared limit and %.4f of the slow one", all, some)
@@ -218,14 +221,14 @@ func TestScopeAfterPause(t *testing.T) {
 				l := tiers(window(60, time.Minute), "data")
 				f := newFleet(t, shared, l, perHour(100, nil))
 				v := &strict{}
-				time.Sleep(50 * time.Minute)
+				time.Sleep(59 * time.Minute)
 				f.scoped(f.add(0), v, "data", 40, once)
 				f.scoped(f.add(0), v, "groups", 1, once)
-				time.Sleep(70 * time.Minute)
+				time.Sleep(4 * time.Minute)
 				f.close()
 				v.fits(t, "w", l)
-				if n := len(v.units["hour"]); n < 297 || n > 300 {
-					t.Errorf("%d calls in three hours of 100", n)
+				if n := len(v.units["hour"]); n < 180 || n > 200 {
+					t.Errorf("%d calls in two hours of 100", n)
 				}
 			})
 		})
@@ -298,22 +301,22 @@ func TestWeights(t *testing.T) {
 					for range 3 {
 						m := f.add(0)
 						for _, tier := range []string{"groups", "devices", "data"} {
-							f.scoped(m, v, tier, 30, cost)
+							f.scoped(m, v, tier, 15, cost)
 						}
 					}
 					if time.Sleep(20 * time.Second); l.Kind != governor.Calendar {
-						time.Sleep(100 * time.Second)
+						time.Sleep(20 * time.Second)
 					}
 					f.close()
 					v.fits(t, l.Name, l)
-					n := v.total(l.Name, f.begin.Add(10*time.Second), f.begin.Add(2*time.Minute))
+					n := v.total(l.Name, f.begin.Add(10*time.Second), f.begin.Add(40*time.Second))
 					if l.Kind == governor.Calendar {
 						if n = v.total(l.Name, f.begin, f.begin.Add(time.Hour)); n > l.Count || n < l.Count*98/100 {
 							t.Errorf("%d units in the hour, of %d", n, l.Count)
 						}
 						return
 					}
-					share := float64(n) / 110 / float64(l.Count) * l.Per.Seconds()
+					share := float64(n) / 30 / float64(l.Count) * l.Per.Seconds()
 					t.Logf("share %.3f of %.3f", share, l.Share(0))
 					if share < 0.95*l.Share(0) {
 						t.Errorf("used %.3f of the limit", share)
@@ -345,7 +348,7 @@ func TestDebts(t *testing.T) {
 // Crashes, brakes, cuts, operators and lost writes: every scope keeps its limit.
 func TestScopesUnderFaults(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(4) {
+	for seed := range uint64(3) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				each := named("each", window(120, time.Minute))

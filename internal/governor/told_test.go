@@ -48,7 +48,7 @@ func (f *fleet) listening(m *member, callers int, answer func() map[string]fanou
 				if err != nil {
 					select {
 					case <-m.ctx.Done():
-					case <-time.After(500 * time.Millisecond):
+					case <-time.After(time.Second):
 					}
 					continue
 				}
@@ -77,7 +77,7 @@ func TestRemaining(t *testing.T) {
 				f := newFleet(t, l, named("also", bucket(12, 5)))
 				v := &sharing{all: 400, others: 150}
 				for range 3 {
-					f.listening(f.add(0), 15, func() map[string]fanout.Said { return map[string]fanout.Said{"l": v.call()} })
+					f.listening(f.add(0), 6, func() map[string]fanout.Said { return map[string]fanout.Said{"l": v.call()} })
 				}
 				time.Sleep(5*time.Minute - time.Second)
 				writes := saidWrites(f)
@@ -136,7 +136,7 @@ func TestNothingLeft(t *testing.T) {
 // Whatever headers say, nothing is ever faster than the spec.
 func TestHeadersNeverSpeedUp(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(6) {
+	for seed := range uint64(4) {
 		synctest.Test(t, func(t *testing.T) {
 			rnd := rand.New(rand.NewPCG(3, seed))
 			var mu sync.Mutex
@@ -159,9 +159,9 @@ func TestHeadersNeverSpeedUp(t *testing.T) {
 				return out
 			}
 			for range 3 {
-				f.listening(f.add(0), 20, garbage)
+				f.listening(f.add(0), 8, garbage)
 			}
-			time.Sleep(10 * time.Minute)
+			time.Sleep(4 * time.Minute)
 			all := f.close()
 			f.fits(all)
 			for hour, n := range byPeriod(all, time.UTC, "15") {

@@ -26,8 +26,7 @@ func TestRedirects(t *testing.T) {
 		fmt.Fprint(w, `{"items":[{"id":"far"}]}`)
 	}))
 	defer cdn.Close()
-	var srv *httptest.Server
-	srv = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer "+token {
 			http.Error(w, "who?", http.StatusUnauthorized)
 			return
