@@ -171,7 +171,7 @@ func TestLimiters(t *testing.T) {
 		lasts            time.Duration
 	}{
 		{"nginx limit_req 5/s burst 0", "spacing: 200ms", "item", governor.Limit{Kind: governor.Spacing, Count: 1, Per: 200 * time.Millisecond},
-			nginxLimit(zone+"rate=5r/s;", "limit_req zone=z; limit_req_status 429;"), 30 * time.Second},
+			nginxLimit(zone+"rate=5r/s;", "limit_req zone=z; limit_req_status 429;"), 60 * time.Second},
 		{"nginx limit_req 60/m burst 0", "spacing: 1s", "item", governor.Limit{Kind: governor.Spacing, Count: 1, Per: time.Second},
 			nginxLimit(zone+"rate=60r/m;", "limit_req zone=z; limit_req_status 429;"), 65 * time.Second},
 		{"nginx limit_req 20/s burst 5", "bucket: 20/s, burst: 5", "item", governor.Limit{Kind: governor.Bucket, Count: 20, Per: time.Second, Burst: 5},

@@ -22,8 +22,8 @@ func TestLanesKeepEveryLimit(t *testing.T) {
 		each.Of = &governor.Scope{Tiers: []string{"apps"}, Each: "accounts"}
 		cost.Of = &governor.Scope{Weight: map[string]int{"apps": 3, "devices": 5}}
 		limits := []governor.Limit{tiers(named("slow", bucket(2, 2)), "devices"), each, cost, perHour(900, nil)}
-		if seed%3 > 0 {
-			limits = append(limits, []governor.Limit{window(100, 5*time.Second), bucket(20, 5)}[seed%2])
+		if seed%4 > 0 {
+			limits = append(limits, []governor.Limit{window(100, 5*time.Second), bucket(20, 5), {Name: "s", Kind: governor.Spacing, Count: 20, Per: time.Second}}[seed%4-1])
 		}
 		cfg := governor.Config{Vendor: "v", Limits: limits, Store: governortest.NewModel()}
 		valued(&cfg)

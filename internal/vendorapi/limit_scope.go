@@ -135,15 +135,8 @@ func authCalls(f *authField) map[string]string {
 
 // pathOf is a request's path, without its query.
 func pathOf(template string) string {
-	if i := strings.IndexAny(template, "?"); i >= 0 {
-		template = template[:i]
-	}
-	for _, cut := range []string{"{&", "{"} {
-		if strings.HasSuffix(template, cut) { // of {?x}
-			template = strings.TrimSuffix(template, cut)
-		}
-	}
-	return template
+	path, _, _ := strings.Cut(template, "?")
+	return strings.TrimSuffix(path, "{") // of {?x}
 }
 
 // globbed is a path's pattern: * is anything within a segment, ** anything.
