@@ -7,3 +7,8 @@ import "embed"
 //
 //go:embed *.yaml
 var Specs embed.FS
+
+// Schema is the JSON schema of specs, for editors.
+//
+//go:embed schema.json
+var Schema []byte

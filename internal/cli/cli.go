@@ -198,7 +198,7 @@ const rootExample = `  sluice demo                        see it work, without a
   sluice vendor check my-vendor.yaml look for mistakes in a spec
   sluice run my-vendor.yaml          read all of yesterday
   sluice status                      what has been read
-  sluice read RUN > rows.ndjson      the rows of a run`
+  sluice read RUN > rows.ndjson      the rows of a run (--table, if there are several)`
 
 func (a *app) root() *cobra.Command {
 	cmd := &cobra.Command{

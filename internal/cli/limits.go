@@ -96,19 +96,6 @@ func (a *app) limitsCommand() *cobra.Command {
 	return cmd
 }
 
-// governed finds a vendor's spec and does something about its limits.
-func (a *app) governed(name string, open func(context.Context) (place, error), do func(place, *vendorapi.Plan) error) error {
-	spec, err := loadSpec(name)
-	if err != nil {
-		return err
-	}
-	plan, err := looked(spec)
-	if err != nil {
-		return err
-	}
-	return with(open, a.soft, func(h place) error { return do(h, plan) })
-}
-
 func (a *app) limitsDoc(ctx context.Context, h place, plan *vendorapi.Plan) (limitsDoc, error) {
 	f, err := fleet.New(plan, h, h.Options())
 	if err != nil {
@@ -200,7 +187,7 @@ func limitsOf(rep governor.Report) (out []limitStatus) {
 			s.Headers = l.Told
 		}
 		if l.Lowered.Count > 0 {
-			s.Headers = fmt.Sprintf("%d per %s until %s", l.Lowered.Count, per(l.Lowered.Per), instantText(l.Lowered.Until))
+			s.Headers = l.Lowered.Said + " until " + instantText(l.Lowered.Until)
 		}
 		out = append(out, s)
 	}

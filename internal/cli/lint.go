@@ -7,8 +7,9 @@ import (
 	"github.com/sluicehq/sluice/internal/vendorapi"
 )
 
-// lint says what in a spec is no mistake, and still hardly meant.
-func (a *app) lint(spec *vendorapi.Spec, plan *vendorapi.Plan, samples []string) ([]string, error) {
+// lint says what in a spec is no mistake, and still hardly meant. What it does not
+// say is that secrets are missing: that is of this machine, not of the spec.
+func (a *app) lint(plan *vendorapi.Plan, samples []string) ([]string, error) {
 	out := plan.Lint()
 	tiers, files, err := tierValues("sample", samples)
 	if err != nil {
@@ -25,11 +26,6 @@ func (a *app) lint(spec *vendorapi.Spec, plan *vendorapi.Plan, samples []string)
 		}
 		out = append(out, found...)
 	}
-	for _, name := range spec.Secrets {
-		if a.secretMissing(spec.Name, name) {
-			out = append(out, fmt.Sprintf("secret %s is missing: nothing can be called without it", name))
-		}
-	}
 	return out, nil
 }
 
@@ -42,11 +38,18 @@ func (a *app) secretMissing(vendor, name string) bool {
 	return err != nil
 }
 
-func (a *app) printWarnings(warnings []string, strict bool) error {
-	if len(warnings) > 0 {
+// printWarnings ends with an error if one of them counts.
+func (a *app) printWarnings(spec *vendorapi.Spec, warnings []string, strict bool) error {
+	shown := warnings
+	for _, name := range spec.Secrets {
+		if a.secretMissing(spec.Name, name) {
+			shown = append(shown, fmt.Sprintf("secret %s is missing: nothing can be called without it", name))
+		}
+	}
+	if len(shown) > 0 {
 		a.print("\nWarnings:")
 	}
-	for _, w := range warnings {
+	for _, w := range shown {
 		a.print("  %s.", w)
 	}
 	if strict && len(warnings) > 0 {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -17,13 +18,15 @@ const newLong = `New writes the first version of a spec from sample answers: fil
 more for each tier, top first. It finds the list in each, what could be its key,
 and how its pages go on; from the URLs that the answers came from, how tiers
 follow from each other, times, and parameters. What it guessed is said in comments.
-It calls nobody; a credential in a URL is left out.
+It calls nobody; a credential in a URL is left out. A tier is a GET unless --post
+or --form names it.
 
 What the vendor allows cannot be seen in samples: limits are unknown (one call a
 second) until you say them.`
 
 type newFlags struct {
 	samples, urls []string
+	posts, forms  []string // tiers
 	base, out     string
 }
 
@@ -33,13 +36,17 @@ func (a *app) newCommand() *cobra.Command {
 		Use: "new NAME", Short: "Write a first spec from sample answers", Long: newLong,
 		Example: "  sluice vendor new acme --sample groups=groups.json --sample devices=devices.json\n" +
 			"  sluice vendor new acme --sample groups=groups.json --url groups=https://api.acme.example/v1/groups?limit=100 \\\n" +
-			"    --sample devices=devices.json --url devices=https://api.acme.example/v1/groups/17/devices",
+			"    --sample devices=devices.json --url devices=https://api.acme.example/v1/groups/17/devices\n" +
+			"  sluice vendor new acme --out vendors/acme.yaml --sample monitors=monitors.json --form monitors \\\n" +
+			"    --url monitors=https://api.acme.example/v2/getMonitors?limit=50\\&offset=0",
 		Args: args(1, 1, "NAME: the vendor's name"),
 		RunE: func(_ *cobra.Command, args []string) error { return a.newSpec(args[0], flags) },
 	}
 	f := cmd.Flags()
 	f.StringArrayVar(&flags.samples, "sample", nil, "an answer, as `TIER=FILE` (repeat it, top tier first)")
 	f.StringArrayVar(&flags.urls, "url", nil, "where a tier's first sample came from, as `TIER=URL` (repeat it)")
+	f.StringArrayVar(&flags.posts, "post", nil, "the samples of this `TIER` came from a POST (repeat it)")
+	f.StringArrayVar(&flags.forms, "form", nil, "so did those of this `TIER`, and the URL's parameters are sent as a form (repeat it)")
 	f.StringVar(&flags.base, "base-url", "", "what all URLs are below (default: what they have in common)")
 	f.StringVar(&flags.out, "out", "", "the file to write (default NAME.yaml; - is standard output)")
 	return cmd
@@ -60,6 +67,9 @@ func tierValues(flag string, given []string) (tiers, values []string, err error)
 func (a *app) newSpec(name string, flags newFlags) error {
 	samples, err := newSamples(flags)
 	if err != nil {
+		return err
+	}
+	if err := tiersKnown(flags, samples); err != nil {
 		return err
 	}
 	text, err := draft.Spec(name, flags.base, samples)
@@ -95,6 +105,18 @@ func (a *app) newSpec(name string, flags newFlags) error {
 	return nil
 }
 
+// tiersKnown checks that what is said of tiers is said of those that have samples.
+func tiersKnown(flags newFlags, samples []draft.Sample) error {
+	for flag, tiers := range map[string][]string{"post": flags.posts, "form": flags.forms} {
+		for _, tier := range tiers {
+			if !slices.ContainsFunc(samples, func(s draft.Sample) bool { return s.Tier == tier }) {
+				return fmt.Errorf("--%s %s: there is no --sample of that tier", flag, tier)
+			}
+		}
+	}
+	return nil
+}
+
 // newSamples reads the files.
 func newSamples(flags newFlags) (samples []draft.Sample, err error) {
 	tiers, files, err := tierValues("sample", flags.samples)
@@ -117,7 +139,8 @@ func newSamples(flags newFlags) (samples []draft.Sample, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("the sample %s: %w", files[i], plainFile(err))
 		}
-		samples = append(samples, draft.Sample{Tier: tier, From: from[tier], Body: body, Name: files[i]})
+		samples = append(samples, draft.Sample{Tier: tier, From: from[tier], Body: body, Name: files[i],
+			Post: slices.Contains(flags.posts, tier), Form: slices.Contains(flags.forms, tier)})
 		delete(from, tier)
 	}
 	for tier := range from {

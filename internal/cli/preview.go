@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -19,8 +17,8 @@ import (
 	"github.com/sluicehq/sluice/internal/vendorapi"
 )
 
-const previewLong = `Preview asks about a few nodes of each tier, one page each, and shows every
-request with the first of what was found in its answer: nodes for the tier below,
+const previewLong = `Preview asks about a few nodes of each tier, one page each, with all branches but
+only the first constants and slice, and shows every request with the first of what was found in its answer: nodes for the tier below,
 rows. Secrets are masked. No run is opened and nothing is kept; its calls count in
 the vendor's limits like all others, those of a fleet at work included.`
 
@@ -61,7 +59,7 @@ func (a *app) previewCommand() *cobra.Command {
 // withPreviewHome gives the home, whose limits others may be using, too; or for
 // the time of the preview one that is thrown away.
 func (a *app) withPreviewHome(vendor string, do func(place) error) error {
-	if _, err := os.Stat(filepath.Join(a.home, "fleet.db")); a.on == onAWS || !errors.Is(err, fs.ErrNotExist) {
+	if a.settled() {
 		return with(a.existing(vendor), a.soft, do)
 	}
 	dir, err := os.MkdirTemp("", "sluice-preview-")
@@ -118,9 +116,14 @@ func (a *app) preview(h place, plan *vendorapi.Plan, w fanout.Window, flags prev
 }
 
 func (a *app) printStep(s vendorapi.PreviewStep) {
-	a.print("\n%s  %s", s.Tier, s.Request)
+	of := ""
+	if s.Part != "" {
+		of = " (" + s.Part + ")"
+	}
+	a.print("\n%s%s  %s", s.Tier, of, s.Request)
 	for _, h := range s.Headers {
-		if name, _, _ := strings.Cut(h, ":"); !slices.Contains([]string{"Accept", "Accept-Encoding", "User-Agent"}, name) {
+		name, _, _ := strings.Cut(h, ":")
+		if name != "Accept-Encoding" && name != "User-Agent" && h != "Accept: application/json" { // every call has these
 			a.print("  %s", h)
 		}
 	}

@@ -15,7 +15,7 @@ func (a *app) vendorCommand() *cobra.Command {
 		Use: "vendor", Short: "Check and try a vendor's spec; simulate a vendor", Args: cobra.NoArgs, RunE: help,
 		Example: "  sluice vendor check my-vendor.yaml\n  sluice vendor preview my-vendor.yaml\n  sluice vendor sim",
 	}
-	cmd.AddCommand(a.checkCommand(), a.previewCommand(), a.newCommand(), a.recordCommand(), a.testCommand(), a.simCommand())
+	cmd.AddCommand(a.checkCommand(), a.previewCommand(), a.newCommand(), a.recordCommand(), a.testCommand(), a.schemaCommand(), a.simCommand())
 	return cmd
 }
 
@@ -24,10 +24,12 @@ with its place. A good one is shown as Sluice understands it: its limits and how
 much of them can be used, its tiers with their requests, its secrets and whether
 they are there, its settings. Nothing is called.
 
-What is no mistake, and hardly meant, is a warning: a tier that no limit binds, a
-secret that is missing; and by sample answers (--sample, files of JSON) items that
-find nothing, keys that are not unique, a table without rows. With --strict a
-warning ends it with exit code 1.`
+What is no mistake, and hardly meant, is a warning: a tier that no limit binds, or
+that makes the same call for every node; a body whose pages go by the query; a
+bearer with a space; a secret that is missing; and by sample answers (--sample,
+files of JSON) items that find nothing, keys that are not unique, a table without
+rows. With --strict a warning ends it with exit code 1, but for missing secrets:
+a spec can be checked where it is not run.`
 
 type checkFlags struct {
 	settings settings
@@ -58,18 +60,18 @@ func (a *app) checkCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			warnings, err := a.lint(spec, plan, flags.samples)
+			warnings, err := a.lint(plan, flags.samples)
 			if err == nil {
 				err = a.printCheck(spec, plan, values)
 			}
 			if err != nil {
 				return err
 			}
-			return a.printWarnings(warnings, flags.strict)
+			return a.printWarnings(spec, warnings, flags.strict)
 		},
 	}
 	flags.settings.flag(cmd)
-	cmd.Flags().StringArrayVar(&flags.samples, "sample", nil, "an answer to look at, as `TIER=FILE` (repeat it for more)")
+	cmd.Flags().StringArrayVar(&flags.samples, "sample", nil, "an answer to look at, as `TIER=FILE` or TIER/BRANCH=FILE (repeat it for more)")
 	cmd.Flags().BoolVar(&flags.strict, "strict", false, "exit code 1 if there are warnings")
 	return cmd
 }

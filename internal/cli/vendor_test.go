@@ -49,7 +49,7 @@ func TestLimits(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, small)
 	w.sluice("limits", "set", "sim", "calls", "--rate", "300/m", "--for", "2h", "--why", "release night").want(t, 0, "bucket 300 per minute")
-	w.sluice("limits", "sim").want(t, 0, "release night", "300 per 1m0s until")
+	w.sluice("limits", "sim").want(t, 0, "release night", "300/m until")
 	w.sluice("limits", "sim", "--json").want(t, 0, `"limit": "calls"`)
 	w.sluice("limits", "set", "sim", "calls", "--rate", "2000/s").want(t, 2, "--over-spec").line(t)
 	w.sluice("limits", "set", "sim", "calls", "--rate", "2000/s", "--over-spec").want(t, 0, "bucket 2,000 per second")
@@ -187,7 +187,7 @@ func TestHelpReadsLikeAManual(t *testing.T) {
 		execute(t, cli.Process{Args: args}).want(t, 0, "Exit codes:", "SLUICE_HOME", "sluice demo", "Reading:")
 	}
 	for _, name := range []string{"run", "worker", "repair", "replay", "demo", "status", "dead", "read", "limits", "pause", "resume",
-		"vendor new", "vendor check", "vendor preview", "vendor record", "vendor test", "vendor sim", "vendor sim trouble", "limits set"} {
+		"vendor new", "vendor schema", "vendor check", "vendor preview", "vendor record", "vendor test", "vendor sim", "vendor sim trouble", "limits set"} {
 		execute(t, cli.Process{Args: append(strings.Fields(name), "--help")}).want(t, 0, "Usage:\n  sluice "+name, "Examples:\n  sluice ")
 	}
 }

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/sluicehq/sluice/internal/fanout"
@@ -31,7 +32,7 @@ func (j *job) finish(r run.Run, v run.Verdict, w *watch) error {
 	}
 	if v.Complete() {
 		if v.Rows > 0 && !j.demo {
-			j.print("%-9s sluice read %s%s%s > rows.ndjson", "Next", r.ID, j.specFlag(), j.homeFlag())
+			j.readNext(r)
 		}
 		return nil
 	}
@@ -84,6 +85,25 @@ func tierTable(v run.Verdict) *table {
 		t.add(s.Tier, s.Known, s.Done, s.Gone, s.Dead, s.Discarded, s.Missing, s.Rows)
 	}
 	return t
+}
+
+// readNext says how the rows are read, table by table.
+func (j *job) readNext(r run.Run) {
+	var tables []string
+	for _, t := range j.fleet.Plan.Tiers {
+		tables = append(tables, t.Tables...)
+	}
+	slices.Sort(tables)
+	tables = slices.Compact(tables)
+	what := "Next"
+	for _, table := range tables {
+		only, file := "", "rows"
+		if len(tables) > 1 {
+			only, file = " --table "+table, table
+		}
+		j.print("%-9s sluice read %s%s%s%s > %s.ndjson", what, r.ID, only, j.specFlag(), j.homeFlag(), file)
+		what = ""
+	}
 }
 
 // specFlag names the spec to read by, if the vendor's name does not.

@@ -21,6 +21,8 @@ type Sample struct {
 	From string // what was asked: a URL, or a path; empty: not known
 	Body []byte
 	Name string // of the file, for errors
+	Post bool   // it came from a POST
+	Form bool   // so it did, and From's parameters are a form
 }
 
 // tier is what is known of one.
@@ -32,6 +34,10 @@ type tier struct {
 	keys  keys
 	pages pages
 	carry []string // fields that URLs below hold, as jq paths
+	post  bool
+	form  bool
+	batch string // what joins several keys of the tier above in one parameter; empty: nothing does
+	size  int    // how many it joins
 
 	path    string // of its request
 	query   []pair
@@ -43,7 +49,7 @@ type pair struct{ name, value string }
 var tierName = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,31}$`)
 
 // reservedNames mean something everywhere in a spec.
-var reservedNames = []string{"window", "slice", "secret", "env", "status", "headers", "token", "batch"}
+var reservedNames = []string{"window", "slice", "secret", "env", "status", "headers", "token", "branch", "batch"}
 
 // Spec writes the spec of the vendor name from samples of its tiers, top first. base
 // is the URL that all paths are below; empty: what the samples' URLs have in common.
@@ -82,6 +88,8 @@ func read(samples []Sample) (out []*tier, err error) {
 			i, out = len(out), append(out, &tier{name: s.Tier})
 		}
 		out[i].trees = append(out[i].trees, tree)
+		out[i].form = out[i].form || s.Form
+		out[i].post = out[i].post || s.Post || s.Form
 		if s.From == "" || out[i].from != nil {
 			continue
 		}

@@ -46,6 +46,20 @@ func TestDraft(t *testing.T) {
 			[]string{"There and unique in all 4 items", "Several samples have the same key", `rows: '.items[] | {a: $a, b: $b} + {value: .}'`}, nil},
 		{"empty, quoted, one object", "", []s{sample("top", "https://h.example/a'b/{x}?q=%7By%7D&z=it's", `{"it's":[]}`), sample("one", "", `{"name":"x","at":"2026-01-01"}`)},
 			[]string{"The list is empty in the sample", `key: '.id'`, `"it's"`, "{{y}}"}, nil},
+		{"a form, several keys in one parameter", "", []s{
+			{Tier: "monitors", From: "https://h.example/v2/getMonitors?api_key=SECRET&format=json&offset=0&limit=50", Form: true, Body: []byte(`{"monitors":[{"id":777749809},{"id":777712827},{"id":777559666}],"pagination":{"total":3}}`)},
+			{Tier: "logs", From: "https://h.example/v2/getMonitors?api_key=SECRET&monitors=777749809-777712827&logs=1", Form: true, Body: []byte(`{"monitors":[{"id":777749809,"logs":[]}]}`)}},
+			[]string{"post: '/getMonitors'", "form: {'format': 'json'}", "{offset: {param: 'offset', size_param: 'limit', size: 50, total: '.pagination.total', in: form}}", `auth: {api_key: {value: "{secret.key}", body: 'api_key'}}`,
+				"batch: {size: 2, join: '-'}", "form: {'monitors': '{monitors}', 'logs': '1'}", "asked about 2 of monitors at once", "items: '.monitors[]'", "sluice vendor schema"}, []string{"SECRET", "does not use", "$monitors"}},
+		{"a request that uses nothing of its node", "", []s{sample("teams", "https://h.example/v2/teams", `{"teams":[{"id":"t-1","zone":"north"},{"id":"t-2","zone":"south"}]}`),
+			{Tier: "users", From: "https://h.example/v2/users?limit=5", Post: true, Body: []byte(`[{"name":"kim"}]`)}},
+			[]string{"The request does not use {teams}", "post: '/users'", "query: {'limit': '5'}", `# auth: {api_key: {header: X-Api-Key, value: "{secret.key}"}}`}, nil},
+		{"several keys, and a field that differs between them", "", []s{sample("teams", "https://h.example/v2/teams", `{"teams":[{"id":"t-1","zone":"north"},{"id":"t-2","zone":"south"}]}`),
+			sample("users", "https://h.example/v2/users/t-1,t-2?zone=north", `[{"name":"kim"}]`), sample("more", "https://h.example/v2/users/kim/north", `[1]`)},
+			[]string{"get: '/users/{teams}'", "'zone': '{teams_zone}'", "get: '/users/{users}/{teams_zone}'"}, []string{"batch: {size: 2"}},
+		{"below a batch", "", []s{sample("teams", "https://h.example/v2/teams", `{"teams":[{"id":"t-1","zone":"north"},{"id":"t-2","zone":"south"}]}`),
+			sample("users", "https://h.example/v2/users/t-1,t-2", `[{"name":"kim"}]`), sample("more", "https://h.example/v2/users/kim/north", `[1]`)},
+			[]string{"get: '/users/{teams}'", "batch: {size: 2, join: ','}", "get: '/users/{users}/north'", "{users: $users}"}, []string{"$teams"}},
 		{"texts, page numbers from the answer", "", []s{sample("names", "https://h.example/names?page_index=0&page_size=50", `{"names":["x","y"],"next_page":1,"page_num":4}`), sample("one", "https://h.example/names/y", `{"a":{"b":[1,2]}}`)},
 			[]string{"key: '.'", "get: '/names/{names}'", "page_index"}, nil},
 	} {
@@ -110,7 +124,7 @@ func FuzzDraft(f *testing.F) {
 	f.Add("https://h.example/a/b?c=d", `{"items":[{"id":1}],"next":"x"}`, `[1,2,{"a":null}]`)
 	f.Add("/x?{y}=%zz&page=0", `{"a'b\n":[{"{id}":"x"}],"total":-1}`, `"text"`)
 	f.Fuzz(func(t *testing.T, from, a, b string) {
-		text, err := draft.Spec("acme", "", []draft.Sample{{Tier: "a", From: from, Body: []byte(a)}, {Tier: "b", Body: []byte(b)}})
+		text, err := draft.Spec("acme", "", []draft.Sample{{Tier: "a", From: from, Body: []byte(a)}, {Tier: "b", From: from, Body: []byte(b), Form: len(b)%2 == 0}, {Tier: "c", From: from, Body: []byte(a)}})
 		if err != nil {
 			return
 		}

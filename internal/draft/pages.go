@@ -52,6 +52,10 @@ func findPages(t *tier) (p pages) {
 	if !numeric(page.value) {
 		page = pair{}
 	}
+	in := ""
+	if t.form {
+		in = ", in: form"
+	}
 	ends := ""
 	for _, kind := range []string{"more", "total", "pages"} {
 		if found[kind] != "" && (kind != "pages" || page.name != "") {
@@ -69,17 +73,17 @@ func findPages(t *tier) (p pages) {
 			param.name = guessParam(found["cursor"])
 			p.notes = append(p.notes, "the parameter "+param.name+" is a guess: what does the vendor call it?")
 		}
-		p.yaml = "{cursor: {from: " + quote(found["cursor"]) + ", param: " + quote(param.name) + "}}"
+		p.yaml = "{cursor: {from: " + quote(found["cursor"]) + ", param: " + quote(param.name) + in + "}}"
 		p.taken = append(p.taken, param.name)
 	case offset.name != "":
-		p.yaml = "{offset: {param: " + quote(offset.name) + sized + ends + "}}"
+		p.yaml = "{offset: {param: " + quote(offset.name) + sized + ends + in + "}}"
 		p.taken = append(p.taken, offset.name, size.name)
 	case page.name != "":
 		first := ""
 		if page.value == "0" {
 			first = ", first: 0"
 		}
-		p.yaml = "{page: {param: " + quote(page.name) + first + sized + ends + "}}"
+		p.yaml = "{page: {param: " + quote(page.name) + first + sized + ends + in + "}}"
 		p.taken = append(p.taken, page.name, size.name)
 		p.notes = append(p.notes, "the first page is taken to be "+map[bool]string{true: "0", false: "1"}[page.value == "0"])
 	case t.list.found && len(t.list.items) > 0:

@@ -28,9 +28,12 @@ func (t *tier) request(base string, above []*tier) {
 	if b, err := url.Parse(base); err == nil {
 		path = strings.TrimPrefix(path, strings.TrimRight(b.EscapedPath(), "/"))
 	}
+	defer t.unbatched(above)
 	for _, segment := range strings.Split(strings.Trim(path, "/"), "/") {
 		text, err := url.PathUnescape(segment)
-		if v := variable(text, above); err == nil && v != "" {
+		if err == nil && t.joined(text, above) {
+			segment = "{" + above[len(above)-1].name + "}"
+		} else if v := variable(text, above); err == nil && v != "" {
 			segment = "{" + v + "}"
 		} else {
 			segment = strings.NewReplacer("{", "%7B", "}", "%7D").Replace(segment)
@@ -44,6 +47,8 @@ func (t *tier) request(base string, above []*tier) {
 		case name == "":
 		case secretName.MatchString(name):
 			t.secrets = append(t.secrets, pair{name, value})
+		case t.joined(value, above):
+			t.query = append(t.query, pair{name, "{" + above[len(above)-1].name + "}"})
 		case variable(value, above) != "":
 			t.query = append(t.query, pair{name, "{" + variable(value, above) + "}"})
 		default:
@@ -75,7 +80,10 @@ func variable(text string, above []*tier) string {
 	if len(text) < 3 {
 		return ""
 	}
-	for _, up := range slices.Backward(above) {
+	for i, up := range slices.Backward(above) {
+		if i+1 < len(above) && above[i+1].batch != "" {
+			continue // what differs in a group, nobody below can name
+		}
 		for _, item := range up.list.items {
 			paths, values := scalars(item)
 			for _, p := range paths {
@@ -90,6 +98,69 @@ func variable(text string, above []*tier) string {
 		}
 	}
 	return ""
+}
+
+// joined tells whether a text is several keys of the tier above, and notes what
+// joins them.
+func (t *tier) joined(text string, above []*tier) bool {
+	if len(above) == 0 || variable(text, above) != "" {
+		return false
+	}
+	keys := above[len(above)-1].found()
+	for _, by := range []string{",", ";", "|", "-"} {
+		parts := strings.Split(text, by)
+		if len(parts) > 1 && !slices.ContainsFunc(parts, func(p string) bool { return !keys[p] }) {
+			t.batch, t.size = by, len(parts)
+			return true
+		}
+	}
+	return false
+}
+
+// unbatched takes a batch back if the request names what differs in a group.
+func (t *tier) unbatched(above []*tier) {
+	if t.batch == "" {
+		return
+	}
+	up := above[len(above)-1]
+	for _, path := range up.carry {
+		if t.asksFor("{" + up.carriedAs(path) + "}") {
+			t.batch = ""
+		}
+	}
+}
+
+// asksFor tells whether a variable is in the request.
+func (t *tier) asksFor(variable string) bool {
+	return strings.Contains(t.path, variable) || slices.ContainsFunc(t.query, func(p pair) bool { return strings.Contains(p.value, variable) })
+}
+
+// found are the keys in the tier's samples.
+func (t *tier) found() map[string]bool {
+	keys := make(map[string]bool)
+	for _, item := range t.list.items {
+		if t.keys.best == "." {
+			keys[fmt.Sprint(item)] = true
+		} else if _, values := scalars(item); values[t.keys.best] != nil {
+			keys[fmt.Sprint(values[t.keys.best])] = true
+		}
+	}
+	return keys
+}
+
+// asksAlike tells whether nothing in the request comes from the tiers above.
+func (t *tier) asksAlike(above []*tier) bool {
+	for _, up := range above {
+		if t.asksFor("{" + up.name + "}") {
+			return false
+		}
+		for _, path := range up.carry {
+			if t.asksFor("{" + up.carriedAs(path) + "}") {
+				return false
+			}
+		}
+	}
+	return len(above) > 0
 }
 
 // carriedAs is the name of a carried field.

@@ -39,7 +39,8 @@ func write(name, base string, tiers []*tier) string {
 	w := &writer{}
 	w.line("# yaml-language-server: $schema=schema.json")
 	w.line("# A draft, made from sample answers by sluice vendor new. Comments say what was")
-	w.line("# guessed: look at each, then try it with sluice vendor preview.")
+	w.line("# guessed: look at each, then try it with sluice vendor preview. An editor helps")
+	w.line("# by the schema that the first line names: sluice vendor schema > schema.json")
 	w.line("name: %s", name)
 	w.line("about: what is read, in a line")
 	w.line("base_url: %s", quote(base))
@@ -66,12 +67,17 @@ func (w *writer) auth(tiers []*tier) {
 		for _, p := range t.secrets {
 			w.line("# The URL of %s has a parameter %q, which looks like a credential. Its value", t.name, p.name)
 			w.line("# is not kept: it is the secret %q.", "key")
-			w.line("auth: {api_key: {value: \"{secret.key}\", query: %s}}", quote(p.name))
+			in := "query"
+			if !slices.ContainsFunc(tiers, func(t *tier) bool { return !t.form }) {
+				in = "body"
+			}
+			w.line("auth: {api_key: {value: \"{secret.key}\", %s: %s}}", in, quote(p.name))
 			return
 		}
 	}
 	w.line("# Who asks? One of these, or see docs/vendor-spec.md:")
 	w.line("# auth: {bearer: \"{secret.token}\"}")
+	w.line("# auth: {api_key: {header: X-Api-Key, value: \"{secret.key}\"}}   # or query, cookie, body")
 	w.line("# auth: {basic: {user: \"{secret.user}\", password: \"{secret.password}\"}}")
 }
 
@@ -91,10 +97,7 @@ func (w *writer) tier(t *tier, above []*tier, last bool) {
 	if t.from == nil {
 		w.note("The path is a guess: no URL was given with the sample.")
 	}
-	w.line("    get: %s", quote(t.path))
-	if q := t.parameters(); q != "" {
-		w.line("    query: {%s}", q)
-	}
+	w.request(t, above)
 	for _, n := range t.pages.notes {
 		if !strings.HasSuffix(n, "?") {
 			n += "."
@@ -109,6 +112,30 @@ func (w *writer) tier(t *tier, above []*tier, last bool) {
 		w.rows(t, above)
 	} else {
 		w.keys(t)
+	}
+}
+
+// request writes what is asked for each node.
+func (w *writer) request(t *tier, above []*tier) {
+	method, parameters := "get", "query"
+	if t.post {
+		method = "post"
+	}
+	if t.form {
+		parameters = "form"
+	}
+	if t.batch != "" {
+		w.note("The sample was asked about %d of %s at once. How many does the vendor take?", t.size, above[len(above)-1].name)
+		w.line("    batch: {size: %d, join: %s}", t.size, quote(t.batch))
+	}
+	if t.asksAlike(above) {
+		up := above[len(above)-1].name
+		w.note("The request does not use {%s}: it would be the same for each of them. Where does", up)
+		w.note("the vendor want it? If it takes several at once: batch: {size: 50}")
+	}
+	w.line("    %s: %s", method, quote(t.path))
+	if q := t.parameters(); q != "" {
+		w.line("    %s: {%s}", parameters, q)
 	}
 }
 
@@ -197,7 +224,10 @@ func without(list []string, s string) []string {
 // rows writes the table of the last tier: its items, with the keys that they were
 // found under.
 func (w *writer) rows(t *tier, above []*tier) {
-	keys := keysOf(above)
+	keys := keysOf(above, t)
+	if t.batch != "" {
+		w.note("Which of %s is a row of? What is carried down is in $batch, by key.", above[len(above)-1].name)
+	}
 	switch columns := t.columns(); {
 	case len(columns) > 1 && t.itemKind() != "object":
 		w.note("The answer looks like columns: %s. A row for each of their places.", strings.Join(columns, ", "))
@@ -211,10 +241,14 @@ func (w *writer) rows(t *tier, above []*tier) {
 	}
 }
 
-// keysOf are the keys above as fields of an object in jq.
-func keysOf(above []*tier) string {
+// keysOf are the keys above a tier as fields of an object in jq.
+func keysOf(above []*tier, t *tier) string {
+	with := append(slices.Clone(above), t)
 	var keys []string
-	for _, up := range above {
+	for i, up := range above {
+		if i+1 < len(with) && with[i+1].batch != "" {
+			continue // the keys of a group: which of them a row is of, the answer must say
+		}
 		name := up.name
 		if strings.Contains(name, "-") {
 			name = `"` + name + `"`

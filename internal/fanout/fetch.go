@@ -59,7 +59,11 @@ func (f *fetch) run(ctx context.Context) {
 		case f.d.hard.Err() != nil:
 			f.d.giveBack(f.del, 0, Returned)
 			return
-		case errors.Is(err, ErrNoPermit), !isCallError(err):
+		case errors.Is(err, ErrNoPermit):
+			f.interrupted(f.shortPause())
+			return
+		case !isCallError(err): // a store of ours that the call needs
+			f.d.storeFailed(sent, "preparing a call", err)
 			f.interrupted(f.shortPause())
 			return
 		default:

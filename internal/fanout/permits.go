@@ -2,6 +2,7 @@ package fanout
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 )
@@ -30,26 +31,41 @@ func WithPermits(ctx context.Context, p Permit, what Call, take func(context.Con
 	return context.WithValue(ctx, permitsKey{}, ps), ps
 }
 
+// ErrAnswered is NextPermit's error where there is one permit and no more, as for a
+// probe: the vendor has answered, and the call takes another request.
+var ErrAnswered = fmt.Errorf("%w for another request: the vendor has answered one", ErrNoPermit)
+
 // NextPermit releases the permit that a Call holds and waits for that of its next
 // request. The error is ErrNoPermit if there is none to be had; the Call then
 // returns it.
 func NextPermit(ctx context.Context) error {
 	ps, _ := ctx.Value(permitsKey{}).(*Permits)
 	if ps == nil {
-		return ErrNoPermit
+		return ErrAnswered
 	}
 	return ps.next(ctx, ps.what)
 }
 
-// LoginPermit changes the permit that a Call holds, and with which nothing was
-// sent, for one to log in with: other limits may bind a login. Who has but one
-// permit, such as a probe, logs in with that.
+// YieldPermit gives up the permit that a Call holds, with which nothing was sent:
+// the Call has to wait for others, and they may need its place. It tells whether
+// the Call needs another permit now; who has but one keeps it.
+func YieldPermit(ctx context.Context) bool {
+	ps, _ := ctx.Value(permitsKey{}).(*Permits)
+	if ps == nil {
+		return false
+	}
+	ps.Unused()
+	ps.Release()
+	return true
+}
+
+// LoginPermit waits for a permit to log in with, after YieldPermit: other limits
+// may bind a login. Who has but one permit logs in with that.
 func LoginPermit(ctx context.Context) error {
 	ps, _ := ctx.Value(permitsKey{}).(*Permits)
 	if ps == nil {
 		return nil
 	}
-	ps.Unused()
 	return ps.next(ctx, Call{})
 }
 

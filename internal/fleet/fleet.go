@@ -200,7 +200,7 @@ func (f *Fleet) Workers(secrets vendorapi.Secrets, root fanout.Task, tiers ...st
 		}
 		wk := worker{meter: new(fanout.Meter)}
 		wk.engine = &fanout.Engine{
-			Tier:  fanout.Tier{Name: t.Name, Below: below, Unique: f.Plan.Tiers[i].Unique, Rows: len(t.Tables) > 0},
+			Tier:  fanout.Tier{Name: t.Name, Below: below, Unique: f.Plan.Tiers[i].Unique, Rows: len(t.Tables) > 0 || i+1 < len(f.Plan.Tiers) && f.Plan.Tiers[i+1].Batch},
 			Queue: f.Runs.Queue(t.Name), Next: next, Dead: f.Runs.Dead(t.Name),
 			Ledger: f.Runs.Ledger, Landing: f.Runs.Landing, Governor: g, Vendor: client,
 			Fallback: root, Config: f.opt.Engine, Meter: wk.meter, Log: f.opt.Log,

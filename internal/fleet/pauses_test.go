@@ -38,6 +38,9 @@ func TestPauses(t *testing.T) {
 		"hour alone":     "  - {name: hour, calendar: 300/hour}\n",
 		"hour and rates": "  - {name: calls, bucket: 50/s, burst: 5}\n  - {name: data, window: 60/m, tiers: [data]}\n  - {name: hour, calendar: 300/hour}\n",
 	} {
+		if !everyCase && name != "hour and rate" && name != "a tier's hour" {
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				tree := vendorsim.Scaled(80)
@@ -46,12 +49,12 @@ func TestPauses(t *testing.T) {
 				given := fleet.Assume{Latency: 100 * time.Millisecond, Tasks: map[string]int{
 					"devices": tree.Groups, "datagroups": tree.Devices, "data": tree.Datagroups,
 				}}
-				time.Sleep(20 * time.Minute)
+				time.Sleep(50 * time.Minute)
 				p, err := f.Forecast(t.Context(), given)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if len(p.Pauses) == 0 || p.Pauses[0].Limit != "hour" || p.Pauses[0].To != 40*time.Minute {
+				if len(p.Pauses) == 0 || p.Pauses[0].Limit != "hour" || p.Pauses[0].To != 10*time.Minute {
 					t.Errorf("pauses %+v", p.Pauses)
 				}
 				began := time.Now()
@@ -89,7 +92,7 @@ func stopInThePause(t *testing.T, f *fleet.Fleet) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 25*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	_, _ = w.Run(ctx, context.WithoutCancel(t.Context()), r.ID)
 	if err := w.Close(); err != nil {

@@ -99,7 +99,7 @@ func shippedRun(t *testing.T, name string, settings map[string]string, stub http
 				if err != nil {
 					return err
 				}
-				table := f.Plan.TableOf(rec.Task)
+				table := f.Plan.TablesOf(rec.Task)[0]
 				rows[table] = append(rows[table], string(row))
 			}
 			return nil

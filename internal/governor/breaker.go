@@ -166,7 +166,7 @@ const (
 func judgeProbe(err error) probeVerdict {
 	var ce *fanout.CallError
 	switch {
-	case err == nil:
+	case err == nil || errors.Is(err, fanout.ErrAnswered):
 		return up
 	case !errors.As(err, &ce):
 		return unknown

@@ -122,6 +122,9 @@ func TestCalendar(t *testing.T) {
 			if kind == "in flight" && c.zone != "Europe/Berlin" {
 				continue
 			}
+			if !everyCase && (c.hour != (kind == "in flight") || c.zone == "Europe/Berlin" && !c.hour) {
+				continue // by day both changes in Los Angeles, by hour both in Berlin
+			}
 			t.Run(fmt.Sprint(c.zone, c.begin, kind), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					const quota = 300
@@ -164,6 +167,9 @@ func TestCalendar(t *testing.T) {
 func TestCalendarSurvives(t *testing.T) {
 	t.Parallel()
 	for name, other := range map[string]governor.Limit{"rate": bucket(20, 5), "in flight": {Name: "f", InFlight: 8}} {
+		if !everyCase && name != "rate" {
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				quota := map[string]int{"rate": 4000, "in flight": 8000}[name] // trouble ends before it is used up

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -199,7 +200,7 @@ func (o Override) String() string {
 		s += fmt.Sprintf(format, args...)
 	}
 	if o.Count > 0 {
-		add("%d per %v", o.Count, o.Per)
+		add("%s", rateText(o.Count, o.Per))
 	}
 	if o.Burst > 0 {
 		add("burst %d", o.Burst)
@@ -208,6 +209,16 @@ func (o Override) String() string {
 		add("%d in flight", o.InFlight)
 	}
 	return s
+}
+
+// rateText is a rate as specs and operators write it: 5/s, 300/m, 10/5s, 1000/day.
+func rateText(count int, per time.Duration) string {
+	unit := per.String()
+	if short, ok := map[time.Duration]string{time.Second: "s", time.Minute: "m", time.Hour: "h", Day: "day"}[per]; ok {
+		unit = short
+	}
+	unit = strings.Replace(strings.Replace(unit, "m0s", "m", 1), "h0m", "h", 1)
+	return fmt.Sprintf("%d/%s", count, unit)
 }
 
 // operate writes an operator's change, by a clock that the store agrees with:

@@ -118,7 +118,7 @@ func TestStatus(t *testing.T) {
 		if r.Limits[0].Now.Count != 50 || r.Limits[0].Now.Burst != 2 || r.Limits[0].Spec.Count != 200 || r.InFlight != 3 || r.Interval < 20*time.Millisecond {
 			t.Errorf("%+v", r)
 		}
-		if len(r.Members) != 1 || len(r.Log) != 2 || r.Log[0].New != "50 per 1s, burst 2 for 1h0m0s" || r.Log[0].Old != "as in the spec" {
+		if len(r.Members) != 1 || len(r.Log) != 2 || r.Log[0].New != "50/s, burst 2 for 1h0m0s" || r.Log[0].Old != "as in the spec" {
 			t.Errorf("%+v", r)
 		}
 		f.close()

@@ -3,7 +3,6 @@ package governor
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"time"
 
@@ -185,8 +184,9 @@ func (r rules) lower(it *Item, name string, word Lowered, now time.Time, by stri
 		return false
 	}
 	old, had := it.Lowered[name]
-	fresh := Lowered{Count: word.Count, Per: word.Per, Until: now.Add(holds(l)), Said: fmt.Sprintf("%d per %v", word.Count, word.Per), At: now}
-	e := Entry{At: now, By: by, What: "limit " + name, Old: "more", New: fresh.Said, Why: "the vendor's headers say so"}
+	fresh := Lowered{Count: word.Count, Per: word.Per, Until: now.Add(holds(l)), Said: rateText(word.Count, word.Per), At: now}
+	before := it.Overrides[name].apply(l)
+	e := Entry{At: now, By: by, What: "limit " + name, Old: rateText(before.Count, before.Per), New: fresh.Said, Why: "the vendor's headers say so"}
 	if had {
 		e.Old = old.Said
 	}
@@ -199,7 +199,7 @@ func (r rules) lower(it *Item, name string, word Lowered, now time.Time, by stri
 		it.cut(now, now.Add(settle))
 	case what == heardSame:
 		return true // known to the log
-	case !fresh.below(it.Overrides[name].apply(l)):
+	case !fresh.below(before):
 		delete(it.Lowered, name)
 		e.New = "as before"
 	}

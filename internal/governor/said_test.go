@@ -72,7 +72,7 @@ func TestSaid(t *testing.T) {
 		expect("long silence", from.Add(5*time.Minute), 20, 5)
 		f.fits(f.close())
 		r, err := governor.Status(t.Context(), f.store, "v", f.limits, 0)
-		if err != nil || len(r.Log) != 4 || r.Log[0].New != "8 per 1s" || r.Log[1].Old != "8 per 1s" || r.Log[2].New != "as before" || r.Log[3].What != "limit b" {
+		if err != nil || len(r.Log) != 4 || r.Log[0].New != "8/s" || r.Log[0].Old != "20/s" || r.Log[1].Old != "8/s" || r.Log[2].New != "as before" || r.Log[3].What != "limit b" {
 			t.Errorf("log %+v, %v", r.Log, err)
 		}
 	})

@@ -132,12 +132,19 @@ func (w *walk) page(ctx context.Context, t fanout.Task, cursor string, p fanout.
 		}
 		w.printf("\n")
 	}
-	for row, err := range w.plan.Rows(ctx, t, cursor, p.Body) {
-		if err != nil {
-			w.printf("  rows: %v\n", err)
-			return
+	tables := w.plan.TablesOf(t)
+	for _, table := range tables {
+		name := ""
+		if len(tables) > 1 {
+			name = table + " "
 		}
-		w.printf("  row %s\n", row)
+		for row, err := range w.plan.Rows(ctx, t, cursor, p.Body, table) {
+			if err != nil {
+				w.printf("  rows: %v\n", err)
+				return
+			}
+			w.printf("  row %s%s\n", name, row)
+		}
 	}
 }
 

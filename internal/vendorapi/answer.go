@@ -25,13 +25,14 @@ import (
 // status judges an answer that is no 2xx.
 func (x *exchange) status(resp *http.Response) error {
 	x.quote(resp)
-	code := resp.StatusCode
 	if x.parent.Err() != nil {
 		return context.Cause(x.parent)
 	}
-	var tree any
+	var tree any = noJSON{}
 	if len(x.head) > 0 && utf8.Valid(x.head) && !tooDeep(x.head, x.client.plan.Bounds.Depth) {
-		tree, _ = parseJSON(x.head) // what is no JSON is null for the rules
+		if v, err := parseJSON(x.head); err == nil {
+			tree = v
+		}
 	}
 	vars := answerVars(resp, x.value)
 	if r, err := x.client.plan.rule(x.parent, resp, tree, vars); err != nil {
@@ -39,6 +40,12 @@ func (x *exchange) status(resp *http.Response) error {
 	} else if r != nil && r.means != meansOK {
 		return x.ruled(r, resp, tree, vars)
 	}
+	return x.told(x.usual(resp, tree), tree, vars)
+}
+
+// usual is what an answer that is no 2xx means by its status.
+func (x *exchange) usual(resp *http.Response, tree any) error {
+	code := resp.StatusCode
 	text := cmp.Or(http.StatusText(code), "an unknown status")
 	switch {
 	case slices.Contains(x.client.plan.spec.throttled, code):
@@ -47,8 +54,12 @@ func (x *exchange) status(resp *http.Response) error {
 		return x.fail(fanout.Expired, code, errExpired)
 	case code >= 500 || code == http.StatusRequestTimeout:
 		return x.patiently(resp, x.fail(fanout.Unavailable, code, fmt.Errorf("the vendor has trouble (%s)", text)))
+	case (code == http.StatusNotFound || code == http.StatusGone) && x.call != nil && x.call.state.Past:
+		return errEmpty // one page was asked for beyond what the total says, to be sure of it
 	case code == http.StatusNotFound || code == http.StatusGone:
 		return x.fail(fanout.Missing, code, errors.New("the vendor does not have it"))
+	case (code == http.StatusUnauthorized || code == http.StatusForbidden) && !sameOrigin(x.url, x.client.plan.base):
+		return x.fail(fanout.Bad, code, fmt.Errorf("%s does not let us in (%s): credentials are not sent there", x.url.Host, text))
 	case code == http.StatusUnauthorized || code == http.StatusForbidden:
 		return x.refused(code, text)
 	case code >= 300 && code < 400:
@@ -95,7 +106,7 @@ func (x *exchange) quote(resp *http.Response) {
 		r = z
 	}
 	n := x.client.plan.Bounds.Excerpt + x.held.mask.longest()
-	if len(x.client.plan.spec.rules) > 0 || x.call != nil && x.call.tier.expired != nil {
+	if s := x.client.plan.spec; len(s.rules) > 0 || s.says != nil || x.call != nil && x.call.tier.expired != nil {
 		n = max(n, judgedHead)
 	}
 	head, err := io.ReadAll(io.LimitReader(r, int64(n)))
@@ -175,8 +186,8 @@ func (x *exchange) readable(resp *http.Response, body []byte) (taken, fanout.Cla
 		return x.take(resp, body)
 	}
 	vars := answerVars(resp, x.value)
-	if r, _ := x.client.plan.rule(x.parent, resp, nil, vars); r != nil && r.means != meansOK {
-		err = x.ruled(r, resp, nil, vars)
+	if r, _ := x.client.plan.rule(x.parent, resp, noJSON{}, vars); r != nil && r.means != meansOK {
+		err = x.ruled(r, resp, noJSON{}, vars)
 	}
 	return taken{}, class, err
 }
@@ -220,9 +231,11 @@ func judge(body []byte, depth int) (fanout.Class, error) {
 // maxTake bounds the time that a spec's queries may take on one answer.
 const maxTake = 30 * time.Second
 
+var errSlowQueries = fmt.Errorf("the spec's queries took longer than %s", maxTake)
+
 // take parses the body, asks the spec what it means, and takes it apart.
 func (x *exchange) take(resp *http.Response, body []byte) (taken, fanout.Class, error) {
-	ctx, cancel := context.WithTimeoutCause(x.parent, maxTake, fmt.Errorf("the spec's queries took longer than %s", maxTake))
+	ctx, cancel := context.WithTimeoutCause(x.parent, maxTake, errSlowQueries)
 	defer cancel()
 	p, split := x.call.tier.split(body)
 	if !split && len(body) > midBody {

@@ -50,10 +50,19 @@ func (c carrier) put(req *http.Request, value string) {
 		u.RawQuery = strings.Join(append(kept, newParam(c.name, value).raw), "&")
 		req.URL = &u
 	case "cookie":
-		req.Header.Add("Cookie", c.name+"="+value)
+		addCookie(req, c.name, value)
 	case "header":
 		req.Header.Set(c.name, value)
 	}
+}
+
+// addCookie adds to the one line of cookies that a request has (RFC 6265, 5.4).
+func addCookie(req *http.Request, name, value string) {
+	line := name + "=" + value
+	if had := req.Header.Get("Cookie"); had != "" {
+		line = had + "; " + line
+	}
+	req.Header.Set("Cookie", line)
 }
 
 // authorize adds to a request what proves who asks. What stands in the body is
@@ -63,7 +72,7 @@ func (h *held) authorize(req *http.Request, body []byte, below string) {
 	switch {
 	case h.token != nil:
 		for _, c := range h.token.Cookies {
-			req.Header.Add("Cookie", c.Name+"="+c.Value)
+			addCookie(req, c.Name, c.Value)
 		}
 		if h.token.Access != "" {
 			a.sends().put(req, h.sent)

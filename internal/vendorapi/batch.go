@@ -19,9 +19,13 @@ type batchField struct {
 // tasks' paths is those of a group, joined by commas; a comma or percent sign in a
 // key is escaped, so that it is unambiguous.
 type batch struct {
-	size int
-	join string // what the vendor wants between them
+	size   int
+	join   string // what the vendor wants between them
+	repeat bool   // it wants a parameter for each instead
 }
+
+// joinRepeat is the join of keys that are parameters of their own.
+const joinRepeat = "repeat"
 
 // batchCarry holds what each node of a group carries, by key. No field can be
 // called that.
@@ -36,6 +40,9 @@ func (d *decoder) batch(f, above *tierField, sc *scope) (*batch, *scope) {
 	b := &batch{size: f.Batch.Size.n, join: ","}
 	if f.Batch.Join.given() {
 		b.join = f.Batch.Join.s
+	}
+	if b.join == joinRepeat {
+		b.repeat, b.join = true, ","
 	}
 	switch {
 	case above == nil:

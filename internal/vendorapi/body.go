@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"regexp"
+	"slices"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -47,6 +48,10 @@ var jsonNumber = regexp.MustCompile(`^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-
 
 func (t *jsonTree) decode(d *decoder, n *yaml.Node) {
 	t.at, t.kind = placeOf(n), n.Kind
+	if variable, bare := unquoted(n); bare {
+		d.errorf(t.at, "YAML takes %s for fields: quote it: %q (or say null for the field's value)", variable, variable)
+		return
+	}
 	switch {
 	case n.Kind == yaml.MappingNode:
 		d.value(n, reflect.ValueOf(&t.fields).Elem())
@@ -69,8 +74,9 @@ func (t *jsonTree) decode(d *decoder, n *yaml.Node) {
 // check sees to the variables of all texts in the tree.
 func (t *jsonTree) check(d *decoder, sc *scope) {
 	if t.text != nil {
+		own := sc.alone(*t.text)
 		for _, n := range t.text.names() {
-			if err := sc.check(n); err != nil {
+			if err := own.check(n); err != nil {
 				d.errorf(t.at, "%v", err)
 			}
 		}
@@ -158,7 +164,7 @@ func (d *decoder) params(f dict[texts], plain *scope) (out []queryTemplate) {
 	for _, e := range f {
 		q := queryTemplate{name: e.name.s}
 		for _, v := range e.val {
-			q.vals = append(q.vals, d.plain(v, plain))
+			q.vals = append(q.vals, d.plain(v, plain.alone(parsePlain(v.s))))
 		}
 		out = append(out, q)
 	}
@@ -186,6 +192,12 @@ func (c *call) jsonBody(ctx context.Context) (any, error) {
 func (c *call) expandParams(templates []queryTemplate) (out []param, err error) {
 	for _, q := range templates {
 		for _, t := range q.vals {
+			if keys := c.repeated(&t); keys != nil {
+				for _, k := range keys {
+					out = append(out, newParam(q.name, k))
+				}
+				continue
+			}
 			v, err := t.expand(c.text)
 			if err != nil {
 				return nil, err
@@ -194,6 +206,16 @@ func (c *call) expandParams(templates []queryTemplate) (out []param, err error) 
 		}
 	}
 	return out, nil
+}
+
+// repeated are the keys of a batch that a parameter is sent for one by one; nil: it
+// is no such parameter.
+func (c *call) repeated(t *plainTemplate) []string {
+	name, ok := t.lone()
+	if b := c.tier.batches[name]; !ok || b == nil || !b.repeat {
+		return nil
+	}
+	return splitKeys(c.task.Path[slices.Index(c.tier.path, name)])
 }
 
 // typed is a template's variable as JSON: a carried field is what it is, an

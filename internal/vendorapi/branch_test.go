@@ -25,7 +25,8 @@ tiers:
       - {name: ranks, post: "/{market}/ranks/{products}", json: {kind: "{kind}"}, items: ".list[]", pages: {cursor: {from: .next, param: c, in: json}}, table: ranks}
 `
 	p := testPlan(t, src, nil)
-	if got := p.Tiers[1]; !slices.Equal(got.Tables, []string{"sales", "ranks"}) || !slices.Equal(got.Path, []string{"products", "kind", "branch"}) {
+	if got := p.Tiers[1]; !slices.Equal(got.Tables, []string{"sales", "ranks"}) || !slices.Equal(got.Path, []string{"products", "kind", "branch"}) ||
+		got.Request != "sales: GET /products/{products}/sales{?kind} | ranks: POST /{market}/ranks/{products}" {
 		t.Errorf("%+v", got)
 	}
 	var asked []string
@@ -54,7 +55,7 @@ tiers:
 			if err != nil {
 				t.Fatal(err)
 			}
-			rows[p.TableOf(task)+" "+string(row)]++
+			rows[p.TablesOf(task)[0]+" "+string(row)]++
 		}
 	}
 	want := map[string]int{`sales {"b":"sales","p":"1","v":10}`: 2, `sales {"b":"sales","p":"1","v":20}`: 2, `ranks {"rank":7}`: 2}
@@ -80,5 +81,37 @@ tiers:
 		if _, err := Parse("v.yaml", []byte(broken)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v; want %s", err, want)
 		}
+	}
+}
+
+// TestPreviewOfBranches: every branch of each chosen node, of the first constants;
+// nodes are counted, not their tasks.
+func TestPreviewOfBranches(t *testing.T) {
+	t.Parallel()
+	p := testPlan(t, header+`tiers:
+  - {name: shops, for: {market: [us, de, fr]}, get: "/{market}", items: ".[]", key: .id}
+  - name: reports
+    for: {kind: [day, week], slices: {step: 6h}}
+    branches:
+      - {name: sales, get: "/{shops}/sales{?kind,from}", with: {from: "{slice.from.epoch}"}, rows: ".[]", table: sales}
+      - {name: ranks, post: "/{shops}/ranks", rows: ".[]", table: ranks}
+`, nil)
+	c := testClient(t, p, roundTrip(func(r *http.Request) (*http.Response, error) {
+		return answer(200, `[{"id":7},{"id":8},{"id":9}]`), nil
+	}))
+	var got []string
+	err := c.Preview(t.Context(), day, PreviewOptions{NodesPerTier: 2, Permit: freely}, func(s PreviewStep) {
+		got = append(got, s.Tier+" ("+s.Part+") "+strings.Replace(s.Request, "http://h.example", "", 1))
+		if s.Tier == "shops" && (s.Found != 3 || len(s.Children) != 3 || len(s.Children[0].Path) != 2) {
+			t.Errorf("%d nodes, shown %v", s.Found, s.Children)
+		}
+	})
+	want := []string{
+		"shops (market us) GET /us", "shops (market de) GET /de",
+		"reports (kind day, slice 0s, branch sales) GET /7/sales?kind=day&from=1772323200", "reports (kind day, slice 0s, branch ranks) POST /7/ranks",
+		"reports (kind day, slice 0s, branch sales) GET /8/sales?kind=day&from=1772323200", "reports (kind day, slice 0s, branch ranks) POST /8/ranks",
+	}
+	if err != nil || !slices.Equal(got, want) {
+		t.Errorf("%v, got\n%s", err, strings.Join(got, "\n"))
 	}
 }

@@ -230,9 +230,9 @@ func headerValue(v string) bool {
 	return true
 }
 
-// rows yields the rows that the tier's table takes from an answer.
-func (c *call) rows(ctx context.Context, p parsed) iter.Seq2[any, error] {
-	q := c.tier.rows
+// rows yields the rows that the i-th of the tier's tables takes from an answer.
+func (c *call) rows(ctx context.Context, p parsed, i int) iter.Seq2[any, error] {
+	q := c.tier.rows[i]
 	if q == nil {
 		q = c.tier.items
 	}
@@ -317,12 +317,19 @@ func (c *call) vars() func(string) (any, error) {
 	return answerVars(resp, c.value)
 }
 
+// countRows counts the rows of an answer; one that is null has none, as one that the
+// spec takes for empty.
 func (c *call) countRows(ctx context.Context, p parsed, t *taken) error {
-	for _, err := range c.rows(ctx, p) {
-		if err != nil {
-			return err
+	if p.tree == nil && p.list == nil {
+		return nil
+	}
+	for i := range c.tier.rows {
+		for _, err := range c.rows(ctx, p, i) {
+			if err != nil {
+				return err
+			}
+			t.rows++
 		}
-		t.rows++
 	}
 	return nil
 }

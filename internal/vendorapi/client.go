@@ -247,7 +247,7 @@ func (c *Client) Call(ctx context.Context, t fanout.Task, cursor string) (fanout
 		x.held = h
 		answer, err := x.once()
 		if errors.Is(err, errEmpty) {
-			answer, err = fanout.Page{Status: x.code, Body: []byte("null")}, nil
+			answer, err = x.empty()
 		}
 		if !errors.Is(err, errAgain) {
 			answer.Limits, answer.Headers = x.said.limits, x.said.headers
@@ -257,6 +257,22 @@ func (c *Client) Call(ctx context.Context, t fanout.Task, cursor string) (fanout
 			return fanout.Page{}, err
 		}
 	}
+}
+
+// empty is the page of an answer that the spec takes for a list without items.
+func (x *exchange) empty() (fanout.Page, error) {
+	c := x.call
+	if c.plan.spec.proof != nil && c.first() {
+		return fanout.Page{}, x.fail(fanout.Refused, x.code, errUnproved)
+	}
+	p := fanout.Page{Status: x.code, Body: []byte("null"), Release: func() {}}
+	if _, sliced := c.tier.pages.(*slicePages); sliced && !c.last {
+		s := c.state
+		s.Page++
+		s.Slice++
+		p.Next = s.encode()
+	}
+	return p, nil
 }
 
 // errAgain says that the call takes one more request.
@@ -315,7 +331,8 @@ func requestLine(req *http.Request) string { return req.Method + " " + clip(req.
 // renew reads the secrets again after the vendor refused those in used, or takes
 // their session for spent. It tells whether there may be others now.
 func (c *Client) renew(used *held) (bool, error) {
-	if c.held.Load() != used {
+	now := c.held.Load()
+	if now != used && (now.spent || !now.credentials.same(used.credentials) || used.token != nil && !now.token.same(used.token)) {
 		return true, nil // another call did
 	}
 	fresh, err := c.plan.credentials(c.secrets)
@@ -333,9 +350,9 @@ func (c *Client) renew(used *held) (bool, error) {
 	if used.token == nil {
 		return false, nil
 	}
-	spent := *used
+	spent := *now
 	spent.spent = true
-	c.held.CompareAndSwap(used, &spent)
+	c.held.CompareAndSwap(now, &spent)
 	return true, nil
 }
 

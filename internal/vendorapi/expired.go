@@ -34,6 +34,9 @@ func (e *expired) says(ctx context.Context, c *call, tree any) bool {
 
 // expired tells whether an answer that is no 2xx says so.
 func (x *exchange) expired(resp *http.Response, tree any) bool {
+	if tree == (noJSON{}) {
+		tree = nil
+	}
 	if x.call == nil {
 		return false
 	}

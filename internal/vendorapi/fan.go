@@ -96,11 +96,9 @@ func (d *decoder) forNames(doc *document, claim func(text, string)) {
 	for i := range doc.Tiers {
 		if f := doc.Tiers[i].For; f != nil {
 			for _, e := range f.lists {
-				if !carryName.MatchString(e.name.s) || reserved(e.name.s) {
-					d.errorf(e.name.at, "for: a name must be like market (%s) and no reserved word, not %q", carryName, e.name.s)
-					continue
+				if d.named(e.name, f.at, "a list of constants", "market", carryName) {
+					claim(e.name, "a list's of constants")
 				}
-				claim(e.name, "a list's of constants")
 			}
 		}
 	}

@@ -273,7 +273,7 @@ func TestFanAndBatchSpecErrors(t *testing.T) {
 		{"useless", two("", ", get: '/{a}', for: {m: [x, y]}"), "nothing uses {m} in tier b or below"},
 		{"useless slices", two("", ", get: '/{a}', for: {slices: {step: 1h}}"), "nothing uses {slice.from...}"},
 		{"name of a tier", two("", ", get: '/{a}', for: {a: [x]}"), `the name "a" is a tier's already`},
-		{"reserved", two("", ", get: '/{a}', for: {window: [x]}"), "no reserved word"},
+		{"reserved", two("", ", get: '/{a}', for: {window: [x]}"), `"window" is a reserved word, and a list of constants`},
 		{"slices twice", two(", for: {slices: {step: 1h}}, query: {x: '{slice.from.ms}'}", ", get: '/{a}', for: {slices: {step: 1h}}"), "a tier above is by slices already"},
 		{"slices and pages", two(", for: {slices: {step: 1h}}, query: {x: '{slice.from.ms}'}", ", get: '/{a}', pages: {slices: {step: 1h}}"), "its tasks are for slices already"},
 		{"slices above unique", two(", for: {slices: {step: 1h}}, query: {x: '{slice.from.ms}'}, unique: true", ", get: '/{a}/{slice.from.ms}'"), "{slice.from.ms}: this tier has no pages"},

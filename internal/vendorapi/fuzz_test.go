@@ -170,7 +170,7 @@ func fuzzPlans(t testing.TB) (plans []*Plan) {
 			get = "/a{?slice.from.epoch}"
 		}
 		s, err := Parse("v.yaml", []byte("name: v\nbase_url: http://h.example/api\nauth: {bearer: \"{secret.token}\"}\nlimits: unknown\nbounds: {pages: 20, children: 500}\n"+
-			"answers: [{when: .error != null, means: error, says: .error}, {status: [203], means: empty}]\ntiers:\n  - {name: a, get: \""+get+"\", items: \".items[]\", key: .id, carry: {x: .x}, pages: "+pages+"}\n  - {name: b, get: \"/b/{a}{?x}\", table: t, rows: '.rows[]?'}\n"))
+			"says: .error\nanswers: [{when: .error != null, means: error, says: .error}, {status: [203], means: empty}]\ntiers:\n  - {name: a, get: \""+get+"\", items: \".items[]\", key: .id, carry: {x: .x}, pages: "+pages+"}\n  - {name: b, get: \"/b/{a}{?x}\", table: t, rows: '.rows[]?'}\n"))
 		if err != nil {
 			t.Fatal(err)
 		}

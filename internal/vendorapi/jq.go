@@ -12,6 +12,7 @@ import (
 	"math/big"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/itchyny/gojq"
 )
@@ -27,7 +28,8 @@ type query struct {
 	vars   []string // names without $, in the order that code wants them
 	what   string   // the spec's field, for errors
 	parsed *gojq.Query
-	each   *each // nil: not of that form
+	lists  []string // what the program goes through, such as .data[], for errors
+	each   *each    // nil: not of that form
 
 	optional bool // a list that is missing is an empty one
 }
@@ -53,7 +55,33 @@ func compileJQ(what, src string, known func(name string) bool) (*query, error) {
 		return nil, fmt.Errorf("jq: %w", err)
 	}
 	q.each = eachOf(parsed, names)
+	q.lists = q.listsIn(src)
 	return q, nil
+}
+
+var iterated = regexp.MustCompile(`(?:\.[A-Za-z_][A-Za-z0-9_]*)+\[\]`)
+
+// listsIn are the paths that a program goes through, but for the one that it begins
+// with: where that finds no list is said otherwise.
+func (q *query) listsIn(src string) (lists []string) {
+	for i, l := range iterated.FindAllString(src, -1) {
+		if (i > 0 || q.each == nil || len(q.each.path) == 0) && !slices.Contains(lists, l) {
+			lists = append(lists, l)
+		}
+	}
+	return lists
+}
+
+// explained says of an error of the interpreter what in the program may be meant.
+func (q *query) explained(err error) error {
+	switch text := err.Error(); {
+	case !strings.HasPrefix(text, "cannot iterate over: ") || len(q.lists) == 0:
+		return err
+	case !strings.HasPrefix(text, "cannot iterate over: null"):
+		return fmt.Errorf("%w: what it goes through is %s", err, clip(strings.Join(q.lists, ", "), 100))
+	}
+	return fmt.Errorf("%w: %s finds no list here; %s takes that for an empty one, as optional: true does for a list that items or rows begin with",
+		err, clip(strings.Join(q.lists, " or "), 100), "("+clip(strings.TrimSuffix(q.lists[0], "[]"), 60)+" // [])[]")
 }
 
 // errJQ marks what a query says about an answer, apart from ctx's end.
@@ -112,7 +140,7 @@ func (q *query) runCode(ctx context.Context, code *gojq.Code, v any, args []any)
 			inYield = true
 			if bad {
 				if ctx.Err() == nil {
-					err = &errJQ{q.what, err}
+					err = &errJQ{q.what, q.explained(err)}
 				}
 				yield(nil, err)
 				return

@@ -16,7 +16,7 @@ import (
 // A rule says what an answer means that its status alone does not tell. The first
 // that matches holds.
 type rule struct {
-	status []int
+	status statuses
 	header []headerRule
 	when   *query
 	means  string
@@ -35,18 +35,20 @@ const (
 	meansEmpty   = "empty" // there is nothing: a list without items
 	meansGone    = "gone"
 	meansRefused = "refused"
+
+	meansThrottled = "throttled"
 )
 
 var meanings = map[string]fanout.Class{
-	meansOK: "", meansEmpty: "", meansGone: fanout.Missing, meansRefused: fanout.Refused, "throttled": fanout.Throttled,
+	meansOK: "", meansEmpty: "", meansGone: fanout.Missing, meansRefused: fanout.Refused, meansThrottled: fanout.Throttled,
 	"unavailable": fanout.Unavailable, "error": fanout.Bad, "rejected": fanout.Rejected, "expired": fanout.Expired,
 }
 
-// matches tells whether the rule is about an answer.
+// noJSON stands for a body that is none.
+type noJSON struct{}
+
+// matches tells whether the rule is about an answer, whose status it is about.
 func (r *rule) matches(ctx context.Context, resp *http.Response, tree any, vars func(string) (any, error)) bool {
-	if len(r.status) > 0 && !slices.Contains(r.status, resp.StatusCode) {
-		return false
-	}
 	for _, h := range r.header {
 		if v := resp.Header.Values(h.name); len(v) == 0 || !h.is.MatchString(strings.Join(v, ", ")) {
 			return false
@@ -55,15 +57,21 @@ func (r *rule) matches(ctx context.Context, resp *http.Response, tree any, vars 
 	if r.when == nil {
 		return true
 	}
+	if tree == (noJSON{}) {
+		return false
+	}
 	v, err := r.when.one(ctx, tree, vars)
 	return err == nil && v == true // a query that fails on an answer is not about it
 }
 
 // rule is the first of the plan's that is about an answer; nil: none.
 func (p *Plan) rule(ctx context.Context, resp *http.Response, tree any, vars func(string) (any, error)) (*rule, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, maxTake, errSlowQueries)
+	defer cancel()
 	for i := range p.spec.rules {
-		if p.spec.rules[i].matches(ctx, resp, tree, vars) {
-			return &p.spec.rules[i], nil
+		r := &p.spec.rules[i]
+		if r.about(resp.StatusCode, p.spec.throttled) && r.matches(ctx, resp, tree, vars) {
+			return r, nil
 		}
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -107,20 +115,50 @@ func (x *exchange) ruled(r *rule, resp *http.Response, tree any, vars func(strin
 		return errEmpty
 	}
 	text := fmt.Sprintf("by the spec's answers (line %d) it is %s", r.line, r.means)
-	if r.says != nil {
-		if v, err := r.says.one(x.parent, tree, vars); err == nil && v != nil {
-			said, ok := digits(v)
-			if !ok {
-				said = exactJSON(v)
-			}
-			text = fmt.Sprintf("the vendor says %q", clip(strings.ToValidUTF8(said, "?"), 300))
-		}
+	if said := x.saying(r.says, tree, vars); said != "" {
+		text = said
 	}
 	class := meanings[r.means]
 	if class == fanout.Refused {
 		return x.refused(resp.StatusCode, text)
 	}
 	return x.patiently(resp, x.fail(class, resp.StatusCode, errors.New(text)))
+}
+
+const mostSaying = 300 // bytes of the vendor's own message that an error quotes
+
+// saying is the vendor's own message in an answer, fit to be shown; empty: there
+// is none.
+func (x *exchange) saying(says *query, tree any, vars func(string) (any, error)) string {
+	if says == nil || tree == (noJSON{}) {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(x.parent, maxTake)
+	defer cancel()
+	v, err := says.one(ctx, tree, vars)
+	if err != nil || v == nil {
+		return ""
+	}
+	said, ok := digits(v)
+	if !ok {
+		said = exactJSON(v)
+	}
+	if said = x.client.held.Load().mask.excerpt(said, mostSaying, false); said == "" {
+		return ""
+	}
+	return fmt.Sprintf("the vendor says %q", said)
+}
+
+// told adds the vendor's own message to the error of an answer that no rule is about.
+func (x *exchange) told(err error, tree any, vars func(string) (any, error)) error {
+	var ce *fanout.CallError
+	if !errors.As(err, &ce) {
+		return err
+	}
+	if said := x.saying(x.client.plan.spec.says, tree, vars); said != "" {
+		ce.Err = fmt.Errorf("%w: %s", ce.Err, said)
+	}
+	return err
 }
 
 // patiently adds how long the vendor asks to wait.
@@ -141,7 +179,7 @@ var errUnproved = errors.New("the first answer lacks the spec's proof of life: w
 // prove holds the first answer of a run to the spec's proof.
 func (c *call) prove(ctx context.Context, tree any, vars func(string) (any, error)) error {
 	q := c.plan.spec.proof
-	if q == nil || c.state.Page > 0 || c.tier.name != c.plan.spec.tiers[0].name {
+	if q == nil || !c.first() {
 		return nil
 	}
 	v, err := q.one(ctx, tree, vars)
@@ -154,17 +192,21 @@ func (c *call) prove(ctx context.Context, tree any, vars func(string) (any, erro
 	return nil
 }
 
+// first tells whether the call is a run's first, or one of them.
+func (c *call) first() bool { return c.state.Page == 0 && c.tier.name == c.plan.spec.tiers[0].name }
+
 // answers compiles what the spec says of answers.
 func (d *decoder) answers(doc *document, s *Spec, top *scope) {
 	sc := top.recording(top.used)
 	sc.answer, sc.secrets = true, false
+	s.says = d.jq("says", doc.Says, sc)
 	for _, f := range doc.Answers {
-		r := rule{means: f.Means.s, line: f.At.line, when: d.jq("when", f.When, sc), says: d.jq("says", f.Says, sc)}
-		for _, c := range f.Status {
-			if c.n < 200 || c.n > 599 {
-				d.errorf(c.at, "answers: a status is from 200 to 599, not %d", c.n)
-			}
-			r.status = append(r.status, c.n)
+		r := rule{status: f.Status, means: f.Means.s, line: f.At.line, when: d.jq("when", f.When, sc), says: d.jq("says", f.Says, sc)}
+		if r.says == nil && r.means != meansOK && r.means != meansEmpty {
+			r.says = s.says
+		}
+		if len(r.status) == 0 && r.when != nil && slices.Contains(r.when.vars, "status") {
+			d.errorf(f.When.at, "answers: a rule without status is about 2xx answers only: beside $status say which it is about, such as status: [4xx, 5xx]")
 		}
 		for _, e := range f.Header {
 			is, err := regexp.Compile(e.val.s)

@@ -130,3 +130,140 @@ tiers:
 		t.Errorf("an answer without proof: %v", err)
 	}
 }
+
+// A rule without status is about 2xx only, a class about what is not throttled: what
+// says slow down in the words of any error brakes all the same.
+func TestRulesAreAboutTheirStatus(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		rule   string
+		status int
+		class  fanout.Class
+	}{
+		"without status, 200":        {`when: .stat == "fail", means: error`, 200, fanout.Bad},
+		"without status, 429":        {`when: .stat == "fail", means: error`, 429, fanout.Throttled},
+		"without status, 403":        {`when: .stat == "fail", means: error`, 403, fanout.Refused},
+		"without status, 503":        {`when: .stat == "fail", means: error`, 503, fanout.Unavailable},
+		"a header, 200":              {`header: {X-Stat: "."}, means: gone`, 200, fanout.Missing},
+		"a header, 429":              {`header: {X-Stat: "."}, means: gone`, 429, fanout.Throttled},
+		"a class, 400":               {`status: 4xx, when: .stat == "fail", means: error`, 400, fanout.Bad},
+		"a class, 404":               {`status: 4xx, when: .stat == "fail", means: error`, 404, fanout.Bad},
+		"a class, 429":               {`status: 4xx, when: .stat == "fail", means: error`, 429, fanout.Throttled},
+		"a class and the status":     {`status: [4xx, 429], when: .stat == "fail", means: error`, 429, fanout.Bad},
+		"a class means throttled":    {`status: [4xx], means: throttled`, 429, fanout.Throttled},
+		"classes, 502":               {`status: [4xx, 5xx], means: gone`, 502, fanout.Missing},
+		"classes, 200":               {`status: [4xx, 5xx], means: gone`, 200, ""},
+		"one status":                 {`status: 404, means: refused`, 404, fanout.Refused},
+		"2xx and others, 200":        {`status: [2xx, 400], when: .stat == "fail", means: gone`, 200, fanout.Missing},
+		"2xx and others, 400":        {`status: [2xx, 400], when: .stat == "fail", means: gone`, 400, fanout.Missing},
+		"a query asks for the class": {`status: [4xx], when: $status == 418, means: gone`, 418, fanout.Missing},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client, plan := vendorAt(t, header+"answers: [{"+c.rule+"}]\ntiers: [{name: a, get: /a, items: '.items[]', table: t}]\n", func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("X-Stat", "fail")
+				w.WriteHeader(c.status)
+				fmt.Fprint(w, `{"stat":"fail","items":[]}`)
+			})
+			page, err := client.Call(t.Context(), root(plan), "")
+			if page.Release != nil {
+				page.Release()
+			}
+			if got := classOf(err); got != c.class || c.class == "" && err != nil {
+				t.Errorf("%q: %v", got, err)
+			}
+		})
+	}
+}
+
+// The vendor's own message stands in every error that no rule has one for, masked
+// and bounded.
+func TestVendorSaysWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		status     int
+		body, want string
+		class      fanout.Class
+	}{
+		"rejected":            {400, `{"errors":[{"detail":"no field \"x\""}]}`, `Bad Request): the vendor says "no field \"x\""`, fanout.Rejected},
+		"missing":             {404, `{"errors":[{"detail":"no such monitor"}]}`, `does not have it: the vendor says "no such monitor"`, fanout.Missing},
+		"refused":             {403, `{"errors":[{"detail":"key *0*"}]}`, `(Forbidden): the vendor says "key *0*"`, fanout.Refused},
+		"throttled":           {429, `{"errors":[{"detail":"30 a minute"}]}`, `slow down (Too Many Requests): the vendor says "30 a minute"`, fanout.Throttled},
+		"unavailable":         {503, `{"errors":[{"detail":7.10}]}`, `the vendor says "7.10"`, fanout.Unavailable},
+		"a redirect":          {300, `{"errors":[{"detail":"which?"}]}`, `the vendor says "which?"`, fanout.Rejected},
+		"a rule without":      {409, `{"errors":[{"detail":"later"}]}`, `the vendor says "later"`, fanout.Unavailable},
+		"null":                {400, `{"errors":[]}`, `Bad Request)`, fanout.Rejected},
+		"failing":             {400, `{"errors":"x"}`, `Bad Request)`, fanout.Rejected},
+		"no JSON":             {502, `<html>`, `Bad Gateway)`, fanout.Unavailable},
+		"a secret":            {400, `{"errors":[{"detail":"who is t0k/en \"secret\"?"}]}`, `the vendor says "who is ***?"`, fanout.Rejected},
+		"a secret at the end": {400, `{"errors":[{"detail":"` + strings.Repeat("x", mostSaying-2) + `t0k/en \"secret\""}]}`, `xx**..."`, fanout.Rejected},
+		"long":                {400, `{"errors":[{"detail":"` + strings.Repeat("y", 100_000) + `"}]}`, `Bad Request)`, fanout.Rejected},
+		"long, but not too":   {400, `{"errors":[{"detail":"` + strings.Repeat("z", 1000) + `"}]}`, `zzz..."`, fanout.Rejected},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client, plan := vendorAt(t, header+"auth: {bearer: \"{secret.token}\"}\nsays: .errors[0].detail\nanswers: [{status: 409, means: unavailable}]\ntiers: [{name: a, get: /a, items: '.items[]', table: t}]\n", func(w http.ResponseWriter, _ *http.Request) {
+				w.WriteHeader(c.status)
+				fmt.Fprint(w, c.body)
+			})
+			_, err := client.Call(t.Context(), root(plan), "")
+			var ce *fanout.CallError
+			if !errors.As(err, &ce) || ce.Class != c.class || !strings.Contains(ce.Err.Error(), c.want) {
+				t.Fatalf("%v\nwant %s", err, c.want)
+			}
+			if said := strings.Contains(ce.Err.Error(), "the vendor says \""); said != strings.Contains(c.want, "\"") {
+				t.Errorf("%v", ce.Err)
+			}
+			if len(ce.Err.Error()) > 2*mostSaying || strings.Contains(err.Error(), token[:4]) {
+				t.Errorf("%d bytes: %v", len(ce.Err.Error()), ce.Err)
+			}
+		})
+	}
+}
+
+// What is no JSON is not about a rule's when; an empty slice is not the last one; and
+// an empty first answer proves nothing.
+func TestEmptyAnswers(t *testing.T) {
+	t.Parallel()
+	var asked int
+	answers := func(w http.ResponseWriter, r *http.Request) {
+		switch asked++; {
+		case strings.HasPrefix(r.URL.Path, "/html"):
+			fmt.Fprint(w, "<html>please log in</html>")
+		case asked%4 == 2:
+			w.WriteHeader(http.StatusNoContent)
+		default:
+			fmt.Fprint(w, `[{"x":1}]`)
+		}
+	}
+	srv := httptest.NewServer(http.HandlerFunc(answers))
+	defer srv.Close()
+	head := "name: v\nbase_url: " + srv.URL + "\nlimits: unknown\nanswers: [{status: [204], means: empty}, {when: .items == null, means: empty}]\n"
+	p := testPlan(t, head+"tiers: [{name: a, get: /html, items: '.items[]', table: t}]\n", nil)
+	if _, err := testClient(t, p, nil).Call(t.Context(), root(p), ""); classOf(err) != fanout.Bad {
+		t.Errorf("HTML: %v", err)
+	}
+	asked = 0
+	p = testPlan(t, strings.Replace(head, ", {when: .items == null, means: empty}", "", 1)+`tiers: [{name: a, get: "/a{?f}", with: {f: "{slice.from.epoch}"}, pages: {slices: {step: 6h}}, rows: '.[]', table: t}]
+`, nil)
+	c, cursor, rows := testClient(t, p, nil), "", 0
+	for {
+		page, err := c.Call(t.Context(), root(p), cursor)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows += page.Rows
+		page.Release()
+		if cursor = page.Next; cursor == "" {
+			break
+		}
+	}
+	if asked != 4 || rows != 3 {
+		t.Errorf("%d slices were asked for, %d rows", asked, rows)
+	}
+	asked = 1
+	p = testPlan(t, head+"proof: .[0].x == 1\ntiers: [{name: a, get: /a, rows: '.[]', table: t}]\n", nil)
+	if _, err := testClient(t, p, nil).Call(t.Context(), root(p), ""); classOf(err) != fanout.Refused {
+		t.Errorf("an empty first answer: %v", err)
+	}
+}

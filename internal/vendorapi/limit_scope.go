@@ -101,8 +101,8 @@ func (d *decoder) boundTiers(doc *document, l limitField, out *Limit) {
 		}
 	}
 	if l.Tiers == nil && doc.Auth != nil {
-		for method, path := range authCalls(doc.Auth) {
-			if meant(method, path) && !slices.Contains(out.Tiers, "") {
+		for _, c := range authCalls(doc.Auth) {
+			if meant(c.method, c.path) && !slices.Contains(out.Tiers, "") {
 				out.Tiers = append(out.Tiers, "")
 			}
 		}
@@ -115,20 +115,24 @@ func (d *decoder) boundTiers(doc *document, l limitField, out *Limit) {
 	}
 }
 
-// authCalls are the requests that are made for credentials, by method.
-func authCalls(f *authField) map[string]string {
-	calls := map[string]string{}
-	switch {
-	case f.OAuth2 != nil:
-		path := f.OAuth2.TokenURL.s
-		if u, err := url.Parse(path); err == nil {
+// authCall is a request that is made for credentials.
+type authCall struct{ method, path string }
+
+func authCalls(f *authField) (calls []authCall) {
+	add := func(method string, to text) {
+		path := to.s
+		if u, err := url.Parse(path); err == nil && u.Host != "" {
 			path = u.Path
 		}
-		calls["POST"] = path
-	case f.Login != nil && f.Login.Post.given():
-		calls["POST"] = pathOf(f.Login.Post.s)
-	case f.Login != nil:
-		calls["GET"] = pathOf(f.Login.Get.s)
+		calls = append(calls, authCall{method, pathOf(path)})
+	}
+	if f.OAuth2 != nil {
+		add("POST", f.OAuth2.TokenURL)
+	}
+	if f.Login != nil && f.Login.Post.given() {
+		add("POST", f.Login.Post)
+	} else if f.Login != nil {
+		add("GET", f.Login.Get)
 	}
 	return calls
 }

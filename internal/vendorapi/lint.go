@@ -1,14 +1,11 @@
 package vendorapi
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
+	"iter"
+	"maps"
 	"slices"
 	"strings"
-	"time"
-
-	"github.com/sluicehq/sluice/internal/fanout"
 )
 
 // Lint says what in a plan is no mistake, and still hardly meant: a line each.
@@ -31,88 +28,135 @@ func (p *Plan) Lint() (out []string) {
 			say("tier %s is the last and has no table: its answers are landed and give no rows", t.Name)
 		}
 	}
+	out = append(out, p.lintBearer()...)
+	for i, t := range p.spec.tiers {
+		for name, r := range t.requests() {
+			if i > 0 && !p.spec.tiers[i-1].oneNode() && !p.asksForItsNode(r) {
+				say("tier %s uses nothing of its node, such as {%s}: it makes the same call for every node", name, p.Tiers[i-1].Name)
+			}
+			if r.bodyOutOfPages() {
+				say("tier %s sends a body, and its pages go by the query: is that so? Say in: form, in: json or in: query", name)
+			}
+		}
+	}
 	return out
 }
 
-// LintSample says what a tier makes of a sample answer, if that is hardly meant. Keys
-// of tiers above are stood in for by a text, carried fields by null.
-func (p *Plan) LintSample(ctx context.Context, tier string, body []byte) ([]string, error) {
-	c, err := p.standIn(tier)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := judge(body, p.Bounds.Depth); err != nil {
-		return nil, fmt.Errorf("the sample of tier %s: %w", tier, err)
-	}
-	tree, err := c.tier.ready(body)
-	if err != nil {
-		return nil, fmt.Errorf("the sample of tier %s is malformed: %w", tier, err)
-	}
-	var t taken
-	if err := c.takeItems(ctx, tree, &t); err != nil {
-		return []string{fmt.Sprintf("tier %s: the sample breaks the spec: %v", tier, err)}, nil
-	}
-	out := c.lintItems(t)
-	if len(c.tier.tables) == 0 {
-		return out, nil
-	}
-	switch err := c.countRows(ctx, tree, &t); {
-	case err != nil:
-		out = append(out, fmt.Sprintf("tier %s: rows fail on the sample (carried fields are null in it): %v", tier, err))
-	case t.rows == 0:
-		out = append(out, fmt.Sprintf("tier %s: the sample gives its table no rows", tier))
-	}
-	return out, nil
-}
-
-// standIn is a call of a tier for nobody in particular.
-func (p *Plan) standIn(name string) (*call, error) {
-	t, ok := p.tiers[name]
-	if !ok {
-		var names []string
-		for _, t := range p.Tiers {
-			names = append(names, t.Name)
+// lintBearer finds a bearer token that is no token: a word and a token.
+func (p *Plan) lintBearer() (out []string) {
+	for _, kind := range slices.Sorted(maps.Keys(p.spec.auths.of)) {
+		t := p.spec.auths.of[kind].bearer
+		if t == nil || !slices.ContainsFunc(t.parts, func(p part) bool { return !p.name && strings.Contains(p.text, " ") }) {
+			continue
 		}
-		return nil, fmt.Errorf("vendor %s has no tier %q%s", p.Name, name, didYouMean(name, names))
-	}
-	day := time.Now().In(p.Zone).Truncate(24 * time.Hour)
-	n := fanout.Node{Carry: make(map[string]json.RawMessage)}
-	for range t.path {
-		n.Path = append(n.Path, "1")
-	}
-	for _, other := range p.spec.tiers {
-		for _, f := range other.carry {
-			n.Carry[f.name] = json.RawMessage("null")
-		}
-	}
-	return p.call(fanout.Task{Run: "lint", Tier: name, Node: n, Window: fanout.Window{From: day.AddDate(0, 0, -1), To: day}}, "")
-}
-
-// lintItems looks at the nodes that a sample has.
-func (c *call) lintItems(t taken) (out []string) {
-	say := func(format string, args ...any) {
-		out = append(out, fmt.Sprintf("tier %s: ", c.tier.name)+fmt.Sprintf(format, args...))
-	}
-	if c.tier.items != nil && t.items == 0 {
-		say("items find nothing in the sample")
-	}
-	if c.tier.key == nil || t.items == 0 {
-		return out
-	}
-	keys := make(map[string]bool)
-	for _, n := range t.children {
-		keys[strings.Join(n.Path, "\x00")] = true
-	}
-	switch double := len(t.children) - len(keys); {
-	case t.rejects == t.items:
-		say("no item of the sample has a key")
-	case len(keys) == 1 && double > 0:
-		say("the key is never unique: all %d items of the sample have the same", len(t.children))
-	case double > 0:
-		say("the key is not unique: %d items of the sample have %d keys", len(t.children), len(keys))
-	}
-	if t.rejects > 0 && t.rejects < t.items {
-		say("%d of the sample's %d items have no usable key", t.rejects, t.items)
+		out = append(out, fmt.Sprintf(`auth: the bearer has a space, and is sent as "Authorization: Bearer %s". If the vendor wants no "Bearer ", say api_key: {header: Authorization, value: "%[1]s"}`, t.written()))
 	}
 	return out
+}
+
+// written is the template as a spec writes it, but for doubled braces.
+func (t plainTemplate) written() string {
+	var b strings.Builder
+	for _, p := range t.parts {
+		if p.name {
+			b.WriteString("{" + p.text + "}")
+		} else {
+			b.WriteString(p.text)
+		}
+	}
+	return b.String()
+}
+
+// requests are what the tier asks about a node: mostly itself, or TIER/BRANCH.
+func (t *tier) requests() iter.Seq2[string, *tier] {
+	return func(yield func(string, *tier) bool) {
+		if t.of == nil {
+			yield(t.name, t)
+			return
+		}
+		for _, branch := range t.branches {
+			if !yield(t.name+"/"+branch, t.of[branch]) {
+				return
+			}
+		}
+	}
+}
+
+// oneNode tells whether all that the tier finds has the same key: a text of the spec.
+func (t *tier) oneNode() bool {
+	if t.key == nil || t.key.whole == nil {
+		return false
+	}
+	term := t.key.whole.parsed.Term
+	return term != nil && term.Str != nil && len(term.Str.Queries) == 0 && len(term.SuffixList) == 0
+}
+
+// asksForItsNode tells whether anything in a request differs from node to node: a
+// key, a part of one, what was carried down, or a batch.
+func (p *Plan) asksForItsNode(t *tier) bool {
+	of := map[string]bool{"batch": true}
+	for _, up := range p.spec.tiers {
+		if slices.Contains(t.path, up.name) {
+			of[up.name], of[jqName(up.name)] = true, true
+		}
+		for _, f := range up.carry {
+			of[f.name] = true
+		}
+	}
+	return slices.ContainsFunc(t.asksWith(), func(name string) bool {
+		key, _, _ := strings.Cut(name, ".")
+		return of[key]
+	})
+}
+
+// asksWith are the variables in the tier's request.
+func (t *tier) asksWith() []string {
+	names := slices.Clone(t.get.names)
+	for _, q := range slices.Concat(t.query, t.body.form) {
+		for _, v := range q.vals {
+			names = append(names, v.names()...)
+		}
+	}
+	for _, h := range t.headers {
+		names = append(names, h.val.names()...)
+	}
+	for _, v := range t.with { // each is used
+		names = append(names, v.names()...)
+	}
+	if t.body.program != nil {
+		names = append(names, t.body.program.vars...)
+	}
+	return append(names, t.body.tree.names()...)
+}
+
+// names are the variables in a JSON body.
+func (t *jsonTree) names() (out []string) {
+	switch {
+	case t == nil:
+		return nil
+	case t.text != nil:
+		return t.text.names()
+	}
+	for i := range t.fields {
+		out = append(out, t.fields[i].val.names()...)
+	}
+	for i := range t.list {
+		out = append(out, t.list[i].names()...)
+	}
+	return out
+}
+
+// bodyOutOfPages tells whether a request has a body, and nothing says that its
+// pages' parameters belong in the query all the same.
+func (t *tier) bodyOutOfPages() bool {
+	in := inQuery
+	switch p := t.pages.(type) {
+	case *offsetPages:
+		in = p.in
+	case *numberPages:
+		in = p.in
+	case *cursorPages:
+		in = p.in
+	}
+	return in == "" && (t.body.isJSON() || len(t.body.form) > 0)
 }

@@ -93,6 +93,14 @@ func (c *Client) logIn(ctx context.Context, h *held, old *Session) (*Session, er
 	}
 	var ce *fanout.CallError
 	if errors.As(err, &ce) {
+		// No task is to blame: the vendor is down, or its spec or credentials are wrong.
+		switch ce.Class {
+		case fanout.Bad:
+			ce.Class = fanout.Unavailable
+		case fanout.Throttled, fanout.Unavailable, fanout.Refused:
+		default:
+			ce.Class = fanout.Refused
+		}
 		ce.Err = fmt.Errorf("logging in: %w", ce.Err)
 	}
 	return s, err
@@ -148,15 +156,17 @@ func (x *exchange) readToken(resp *http.Response, l *loginTemplates, s *Session)
 		return x.fail(fanout.Bad, resp.StatusCode, fmt.Errorf("malformed JSON: %w", err))
 	}
 	vars := answerVars(resp, x.client.plan.settingValue)
-	if r, err := x.client.plan.rule(x.parent, resp, tree, vars); err != nil || r != nil {
-		if err == nil {
-			err = x.ruled(r, resp, tree, vars)
-		}
+	switch r, err := x.client.plan.rule(x.parent, resp, tree, vars); {
+	case err != nil:
 		return err
+	case r != nil && r.means == meansEmpty:
+		return x.fail(fanout.Refused, resp.StatusCode, errors.New("there is nothing in the answer, by the spec's answers"))
+	case r != nil && r.means != meansOK:
+		return x.ruled(r, resp, tree, vars)
 	}
 	v, err := l.token.one(x.parent, tree, vars)
 	token, ok := digits(v)
-	if err != nil || !ok || token == "" || !headerValue(token) {
+	if err != nil || !ok || !goodToken(token) {
 		return x.fail(fanout.Refused, resp.StatusCode, errors.New("there is no token in the answer"))
 	}
 	s.Access = token
@@ -172,6 +182,12 @@ func (x *exchange) readToken(resp *http.Response, l *loginTemplates, s *Session)
 	s.Expires = time.Now().Add(time.Duration(min(seconds, mostPer.Seconds()) * float64(time.Second)))
 	return nil
 }
+
+// mostToken bounds a token: servers take no longer headers, and all there were
+// lately are masked.
+const mostToken = 16 << 10
+
+func goodToken(t string) bool { return t != "" && len(t) <= mostToken && headerValue(t) }
 
 func (x *exchange) loginRequest(l *loginTemplates) (*http.Request, error) {
 	c := x.client

@@ -98,6 +98,9 @@ func (x *exchange) grant(o *oauthTemplates, old *Session) (*Session, error) {
 	if err != nil {
 		return nil, x.noToken(err)
 	}
+	if !goodToken(token.AccessToken) {
+		return nil, x.fail(fanout.Refused, x.code, errors.New("the token that was given is none that a header can hold"))
+	}
 	s := &Session{Access: token.AccessToken, Expires: token.Expiry}
 	if o.refresh != nil {
 		s.Refresh = token.RefreshToken
@@ -123,12 +126,12 @@ func (x *exchange) noToken(err error) error {
 		if refused.ErrorDescription != "" {
 			why = strings.TrimSpace(why + ": " + refused.ErrorDescription)
 		}
+		why = x.client.held.Load().mask.text(why)
 		x.setExcerpt(refused.Body, false)
 		code := refused.Response.StatusCode
-		if code == http.StatusBadRequest || code == http.StatusUnauthorized || code == http.StatusForbidden || code < 300 {
-			return x.fail(fanout.Refused, code, fmt.Errorf("no token was given (%s)", clip(why, 200)))
-		}
-		return x.fail(fanout.Bad, code, fmt.Errorf("no token was given (%s)", clip(why, 200)))
+		return x.fail(fanout.Refused, code, fmt.Errorf("no token was given (%s)", clip(why, 200)))
+	case strings.Contains(err.Error(), "missing access_token"): // the library has no error of its own for that
+		return x.fail(fanout.Refused, x.code, errors.New("there is no access_token in the answer"))
 	}
 	return x.fail(fanout.Bad, 0, fmt.Errorf("the answer to the request for a token: %w", err))
 }

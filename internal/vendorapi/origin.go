@@ -89,24 +89,28 @@ func (p *Plan) placeOf(t plainTemplate) (*url.URL, error) {
 // newAway is the transport to other origins. What an answer points to must not
 // lead into the network that the fleet runs in, unless the vendor is there itself.
 func newAway(plan *Plan, inFlight int) http.RoundTripper {
-	t := newTransport(plan, inFlight)
-	if proxied(t, plan) {
-		return t // the proxy's rules hold
-	}
 	guard := &guard{host: plan.base.Hostname()}
+	t := newTransport(plan, inFlight)
 	t.DialContext = (&net.Dialer{Timeout: plan.Timeouts.Connect, KeepAlive: 30 * time.Second, ControlContext: guard.control}).DialContext
-	return t
+	return &away{direct: t, proxied: newTransport(plan, inFlight)}
 }
 
-func proxied(t *http.Transport, plan *Plan) bool {
-	for _, o := range plan.spec.origins {
-		if u, err := url.Parse(o); err == nil {
-			if proxy, err := t.Proxy(&http.Request{URL: u}); proxy != nil && err == nil {
-				return true
-			}
-		}
+// away makes requests to other origins: through a proxy by its rules, and else only
+// to the outside.
+type away struct{ direct, proxied *http.Transport }
+
+// RoundTrip implements [http.RoundTripper].
+func (a *away) RoundTrip(req *http.Request) (*http.Response, error) {
+	if proxy, err := a.proxied.Proxy(req); proxy != nil || err != nil {
+		return a.proxied.RoundTrip(req)
 	}
-	return false
+	return a.direct.RoundTrip(req)
+}
+
+// CloseIdleConnections closes those of both.
+func (a *away) CloseIdleConnections() {
+	a.direct.CloseIdleConnections()
+	a.proxied.CloseIdleConnections()
 }
 
 type guard struct{ host string }

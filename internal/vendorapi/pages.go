@@ -22,6 +22,7 @@ type state struct {
 	Query    string `json:"query,omitempty"`    // next_query: the vendor's
 	URL      string `json:"url,omitempty"`      // next_url, link: the vendor's, whole
 	Seen     string `json:"seen,omitempty"`     // offset, page: fingerprint of the last page
+	Past     bool   `json:"past,omitempty"`     // the page is one more than the vendor says there are
 	Slice    int    `json:"slice,omitempty"`    // slices: the slice to ask for
 	Most     int    `json:"most,omitempty"`     // offset, page: items of the largest page
 	Total    int    `json:"total,omitempty"`    // offset, page: what the vendor said first

@@ -61,6 +61,7 @@ func (p *countedPages) next(s state, r pageResult) (state, bool, error) {
 	}
 	switch {
 	case total > 0 && s.Received >= total, pages > 0 && s.Page >= pages:
+		s.Past = true
 		return s, full, nil
 	case p.shortEnds && r.items < p.size && total == 0 && pages == 0:
 		return s, false, nil

@@ -445,3 +445,35 @@ func TestNextURLOnAnAllowedOrigin(t *testing.T) {
 		}
 	}
 }
+
+// A page beyond the last, asked for to be sure of a total, may be a 404; one in the
+// middle may not. And the same page twice is a loop in a last tier, too.
+func TestBeyondTheLastPage(t *testing.T) {
+	last := 2
+	c, p := vendorAt(t, spec2("{name: a, get: /a, items: '.items[]', key: .id, pages: {page: {param: p, total: .total, size_param: s, size: 2}}}"), func(w http.ResponseWriter, r *http.Request) {
+		n := 0
+		fmt.Sscan(r.URL.Query().Get("p"), &n)
+		if n > last {
+			w.WriteHeader(404)
+			return
+		}
+		fmt.Fprint(w, ids(2*n-1, 2*n+1, `,"total":4`))
+	})
+	keys, pages, err := fetchAll(t, c, root(p))
+	if err != nil || len(keys) != 4 || pages != 3 {
+		t.Errorf("%q in %d pages: %v", keys, pages, err)
+	}
+	last = 1
+	if _, _, err = fetchAll(t, c, root(p)); classOf(err) != fanout.Missing {
+		t.Errorf("a page in the middle that is not there: %v", err)
+	}
+	c, p = vendorAt(t, header+"tiers: [{name: a, get: /a, items: '.items[]', table: t, pages: {page: {param: p, more: 'true'}}}]\n", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, ids(1, 4, "")) })
+	page, err := c.Call(t.Context(), root(p), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page.Release()
+	if _, err := c.Call(t.Context(), root(p), page.Next); classOf(err) != fanout.Broken || !strings.Contains(err.Error(), "are the same") {
+		t.Errorf("the same page of a last tier: %v", err)
+	}
+}

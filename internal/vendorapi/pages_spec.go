@@ -78,7 +78,7 @@ func (d *decoder) counted(o pageField, kind, says string, tf *tierField, t *tier
 	return countedPages{
 		param: o.Param.s, sizeParam: o.SizeParam.s, in: d.in(o.In, t, o.Param, o.SizeParam), size: o.Size.n,
 		total: d.jq("total", o.Total, sc), pages: d.jq("pages", o.Pages, sc), more: d.jq("more", o.More, sc),
-		shortEnds: o.ShortEnds.on, watch: tf.Key.given(),
+		shortEnds: o.ShortEnds.on, watch: true,
 	}
 }
 
@@ -89,12 +89,12 @@ func (d *decoder) cursor(f *cursorField, t *tier, sc *scope) pager {
 	return &cursorPages{d.jq("cursor", f.From, sc), f.Param.s, d.in(f.In, t, f.Param)}
 }
 
-// in says where in the request the pager's parameters go.
+// in says where in the request the pager's parameters go; empty: nobody has said,
+// and it is the query.
 func (d *decoder) in(f text, t *tier, params ...text) string {
 	body := t.method == "POST"
 	switch {
 	case !f.given(), f.s == inQuery:
-		return inQuery
 	case f.s == inHeader:
 		for _, p := range params {
 			if p.given() {

@@ -46,6 +46,7 @@ type Plan struct {
 type Tier struct {
 	Name    string
 	Tables  []string // where its rows go: mostly one; none: it has none
+	Batch   bool     // its tasks are about several nodes
 	Unique  bool     // its nodes are known by their own key alone
 	Key     bool     // it finds nodes for a tier below
 	Path    []string // tiers whose keys stand in Node.Path of its tasks, outermost first
@@ -78,7 +79,7 @@ func (s *Spec) Bind(settings map[string]string) (*Plan, error) {
 	p.BaseURL = p.base.String()
 	for _, t := range s.tiers {
 		p.tiers[t.name] = t
-		p.Tiers = append(p.Tiers, Tier{t.name, slices.Clone(t.tables), t.unique, t.key != nil, slices.Clone(t.path), t.method + " " + t.request})
+		p.Tiers = append(p.Tiers, Tier{t.name, slices.Clone(t.tables), t.batch != nil, t.unique, t.key != nil, slices.Clone(t.path), t.asked()})
 	}
 	p.Hash = p.hash()
 	return p, nil
@@ -168,10 +169,11 @@ func (p *Plan) Below(tier string) string {
 	return p.Tiers[i+1].Name
 }
 
-// Rows yields the rows of t's table in body, which is the answer to the call
+// Rows yields the rows of t's tables in body, which is the answer to the call
 // of t with that cursor: compact JSON objects with the vendor's own digits. It
-// stops at the first error. A tier without a table has no rows.
-func (p *Plan) Rows(ctx context.Context, t fanout.Task, cursor string, body []byte) iter.Seq2[json.RawMessage, error] {
+// stops at the first error. A tier without a table has no rows. Of several tables
+// those may be named whose rows are wanted; else they follow each other.
+func (p *Plan) Rows(ctx context.Context, t fanout.Task, cursor string, body []byte, tables ...string) iter.Seq2[json.RawMessage, error] {
 	return func(yield func(json.RawMessage, error) bool) {
 		c, err := p.call(t, cursor)
 		if err != nil {
@@ -186,22 +188,28 @@ func (p *Plan) Rows(ctx context.Context, t fanout.Task, cursor string, body []by
 			yield(nil, err)
 			return
 		}
-		for row, err := range c.rows(ctx, p) {
-			if err != nil {
-				yield(nil, err)
-				return
+		for i, table := range c.tier.tables {
+			if len(tables) > 0 && !slices.Contains(tables, table) {
+				continue
 			}
-			if !yield(json.RawMessage(exactJSON(row)), nil) {
-				return
+			for row, err := range c.rows(ctx, p, i) {
+				if err != nil {
+					yield(nil, err)
+					return
+				}
+				if !yield(json.RawMessage(exactJSON(row)), nil) {
+					return
+				}
 			}
 		}
 	}
 }
 
-// TableOf is where a task's rows go; empty: it has none.
-func (p *Plan) TableOf(t fanout.Task) string {
-	if c, err := p.call(t, ""); err == nil && len(c.tier.tables) > 0 {
-		return c.tier.tables[0]
+// TablesOf is where a task's rows go; nil: it has none.
+func (p *Plan) TablesOf(t fanout.Task) []string {
+	c, err := p.call(t, "")
+	if err != nil {
+		return nil
 	}
-	return ""
+	return slices.Clone(c.tier.tables)
 }

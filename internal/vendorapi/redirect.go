@@ -37,6 +37,13 @@ func (x *exchange) redirected(resp *http.Response) error {
 		return x.fail(fanout.Rejected, code, errors.New("the vendor redirects a request with a body to another origin"))
 	}
 	to.Fragment = ""
+	secret := x.client.held.Load().mask.holds
+	if kept, some := withoutSecrets(to.RawQuery, secret); some {
+		to.RawQuery = kept // it is put in again where it may go
+	}
+	if secret(to.String()) {
+		return fail("a secret of ours is in the path that the vendor redirects to")
+	}
 	x.to = to
 	x.hops++
 	return errAgain

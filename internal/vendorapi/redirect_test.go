@@ -134,3 +134,34 @@ func TestInsideIsRefused(t *testing.T) {
 		t.Errorf("a call to the inside: %v", err)
 	}
 }
+
+// A key in the query does not travel with a redirect, and another origin that lets
+// nobody in says nothing of the credentials.
+func TestRedirectsCarryNoKey(t *testing.T) {
+	t.Parallel()
+	asked, status := "", http.StatusOK
+	cdn := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = r.RequestURI
+		w.WriteHeader(status)
+		fmt.Fprint(w, `{"items":[]}`)
+	}))
+	defer cdn.Close()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, cdn.URL+r.URL.RequestURI(), http.StatusTemporaryRedirect)
+	}))
+	defer srv.Close()
+	p := testPlan(t, "name: v\nbase_url: "+srv.URL+"\norigins: ["+cdn.URL+`]
+auth: {api_key: {value: "{secret.token}", query: key}}
+limits: unknown
+tiers: [{name: a, get: "/a?x=1", items: ".items[]", key: .id}, {name: b, get: "/b/{a}"}]
+`, nil)
+	ctx, _ := permits(t)
+	if _, err := testClient(t, p, nil).Call(ctx, root(p), ""); err != nil || asked != "/a?x=1" {
+		t.Errorf("the other origin was asked %q: %v", asked, err)
+	}
+	status = http.StatusForbidden
+	ctx, _ = permits(t)
+	if _, err := testClient(t, p, nil).Call(ctx, root(p), ""); classOf(err) != fanout.Bad {
+		t.Errorf("another origin's 403: %v", err)
+	}
+}

@@ -25,25 +25,47 @@ type scope struct {
 	slicer  *slicePages       // a tier above, or this one, is for each slice of the window
 	batch   bool              // $batch is known
 	batches map[string]*batch // keys above that are those of a group
+	whole   bool              // the text is one variable and nothing else, where a group may stand as several
+}
+
+// alone is the scope for a text that may be one variable and nothing else.
+func (s *scope) alone(t plainTemplate) *scope {
+	c := *s
+	_, c.whole = t.lone()
+	return &c
 }
 
 var timeVariable = regexp.MustCompile(`^(window\.(?:from|to|end)|slice\.(?:from|to|end))\.(epoch|ms|rfc3339|date)$`)
 
-// reserved tells whether a name means something everywhere.
-func reserved(name string) bool {
-	return slices.Contains([]string{"window", "slice", "secret", "env", "status", "headers", "token", branchName, "batch"}, name)
+// reservedWords mean something everywhere.
+var reservedWords = []string{"window", "slice", "batch", branchName, "secret", "env", "status", "headers", "token"}
+
+// named complains of a name that is not like what it should be, or a reserved word.
+func (d *decoder) named(name text, at place, what, like string, pattern *regexp.Regexp) bool {
+	switch {
+	case slices.Contains(reservedWords, name.s):
+		d.errorf(name.or(at), "%q is a reserved word, and %s cannot be called that (nor %s)", name.s, what,
+			strings.Join(slices.DeleteFunc(slices.Clone(reservedWords), func(w string) bool { return w == name.s }), ", "))
+	case !pattern.MatchString(name.s):
+		d.errorf(name.or(at), "%s's name must be like %s (%s), not %q", what, like, pattern, name.s)
+	default:
+		return true
+	}
+	return false
 }
 
 // check says why a template may not use name, or notes that it does.
 func (s *scope) check(name string) error {
-	switch {
+	switch b := s.batches[name]; {
+	case b != nil && b.repeat && !s.whole:
+		return fmt.Errorf("{%s}: with join: repeat it is the whole value of a query's or form's parameter, or a text of its own in json, and stands nowhere else", name)
 	case slices.Contains(s.names(), name):
 	case strings.HasPrefix(name, "secret."):
 		if !secretName.MatchString(name[len("secret."):]) {
 			return fmt.Errorf("{%s}: a secret's name is like token (%s)", name, secretName)
 		}
 		if !s.secrets {
-			return fmt.Errorf("{%s}: secrets are for auth and headers only: anything else is logged and landed", name)
+			return fmt.Errorf("{%s}: secrets are for auth and headers only: anything else is logged and landed; auth: {api_key: {value: \"{%s}\", body: NAME}} sends it in a form or a JSON body, and query: NAME in the query", name, name)
 		}
 	case s.window && timeVariable.MatchString(name):
 		if strings.HasPrefix(name, "slice.") && !s.slice {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -49,6 +50,9 @@ func (c *Client) session(ctx context.Context) (*held, error) {
 
 // newSession replaces the session in used.
 func (c *Client) newSession(ctx context.Context, used *held) (*held, error) {
+	// Whoever waits for another's login holds no place in flight meanwhile: the one
+	// who logs in may need it.
+	yielded := fanout.YieldPermit(ctx)
 	var now *Session
 	called := false
 	err := c.sessions.Session(ctx, c.plan.Name, func(ctx context.Context, kept []byte) ([]byte, error) {
@@ -65,19 +69,20 @@ func (c *Client) newSession(ctx context.Context, used *held) (*held, error) {
 		called = true
 		var err error
 		if now, err = c.logIn(ctx, used, old); err != nil {
+			now = nil
 			return nil, err
 		}
 		now.For = used.mark
 		return json.Marshal(now)
 	})
-	if err != nil {
+	if now == nil || err != nil && !called {
 		return nil, err
 	}
-	h, err := c.hold(used.credentials, now)
-	if err != nil {
-		return nil, err
+	h, bad := c.hold(used.credentials, now) // even if it could not be kept for others
+	if bad != nil || err != nil {
+		return nil, errors.Join(bad, err)
 	}
-	if called {
+	if yielded || called {
 		err = fanout.NextPermit(ctx)
 	}
 	return h, err

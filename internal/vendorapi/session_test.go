@@ -317,3 +317,91 @@ tiers: [{name: data, get: /a/b}]
 		t.Errorf("another kind: %v", err)
 	}
 }
+
+// A session that is kept and no longer good is renewed once, though calls that begin
+// together each take it up by themselves.
+func TestStaleSessionThatWasKept(t *testing.T) {
+	t.Parallel()
+	var logins, stale atomic.Int64
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/in":
+			logins.Add(1)
+			fmt.Fprint(w, `{"access_token":"fresh-token"}`)
+		case r.Header.Get("Authorization") == "Bearer fresh-token":
+			fmt.Fprint(w, `{"items":[]}`)
+		default: // one answer after another
+			time.Sleep(time.Duration(stale.Add(1)) * 10 * time.Millisecond)
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	}))
+	defer srv.Close()
+	own := &ownSessions{}
+	c, p := doorClientAt(t, srv.URL, `{login: {post: /in, form: {a: "{secret.key}"}, token: .access_token}}`, own)
+	own.kept, _ = json.Marshal(Session{Access: "stale-token", For: c.held.Load().mark})
+	var wg sync.WaitGroup
+	for range 8 {
+		ctx, _ := permits(t)
+		wg.Go(func() {
+			if _, err := c.Call(ctx, root(p), ""); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if logins.Load() != 1 {
+		t.Errorf("%d logins", logins.Load())
+	}
+}
+
+// Whatever a login answers, no task is to blame: the vendor is stopped, or down.
+func TestLoginsThatFail(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		status int
+		body   string
+		rule   string
+		want   fanout.Class
+	}{
+		"404":             {404, "", "", fanout.Refused},
+		"400":             {400, "{}", "", fanout.Refused},
+		"503":             {503, "", "", fanout.Unavailable},
+		"429":             {429, "", "", fanout.Throttled},
+		"HTML":            {200, "<html>", "", fanout.Unavailable},
+		"no token":        {200, "{}", "", fanout.Refused},
+		"a huge token":    {200, `{"access_token":"` + strings.Repeat("x", mostToken+1) + `"}`, "", fanout.Refused},
+		"a line break":    {200, `{"access_token":"a\nb"}`, "", fanout.Refused},
+		"a rule of empty": {200, `{"access_token":"token-long-enough"}`, "{when: .items == null, means: empty}", fanout.Refused},
+		"a rule of gone":  {200, `{"access_token":"token-long-enough"}`, "{when: .items == null, means: gone}", fanout.Refused},
+		"a rule of ok":    {200, `{"access_token":"token-long-enough","items":[]}`, "{when: .access_token != null, means: ok}", ""},
+	} {
+		for _, auth := range []string{
+			`{login: {post: /in, form: {a: "{secret.key}"}, token: .access_token}}`,
+			`{oauth2: {token_url: /in, client_id: "{secret.id}", client_secret: "{secret.key}"}}`,
+		} {
+			if strings.HasPrefix(auth, "{oauth2") && (c.rule != "" || name == "HTML") {
+				continue // the library judges those
+			}
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				w.WriteHeader(c.status)
+				fmt.Fprint(w, c.body)
+			}))
+			src := doorSpec(srv.URL, auth)
+			if c.rule != "" {
+				src = strings.Replace(src, "limits:", "answers: ["+c.rule+"]\nlimits:", 1)
+			}
+			p := testPlan(t, src, nil)
+			client, err := NewClient(p, &secretMap{m: map[string]string{"id": "the-client", "key": "the-secret-key"}}, Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, _ := permits(t)
+			if _, err = client.Call(ctx, root(p), ""); classOf(err) != c.want {
+				t.Errorf("%s, %.7s: class %q, not %q: %v", name, auth, classOf(err), c.want, err)
+			}
+			client.Close()
+			srv.Close()
+		}
+	}
+}

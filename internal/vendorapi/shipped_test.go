@@ -26,6 +26,36 @@ func TestReferenceExample(t *testing.T) {
 	}
 }
 
+// So must its shorter ones, in a spec around them.
+func TestReferenceFragments(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/vendor-spec.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const one = "tiers: [{name: a, get: /a}]\n"
+	for begin, around := range map[string][2]string{
+		"limits:\n  - {name: all":           {"name: v\nbase_url: http://h\n", "tiers:\n  - {name: accounts, get: /a, items: '.[]', key: .}\n  - {name: b, post: '/b/{accounts}'}\n"},
+		"auth:\n  login:":                   {header, one},
+		"auth: {api_key: {header":           {header, one},
+		"auth: {api_key: {body":             {header, "  - {name: b, post: '/b/{monitors}', form: {x: 1.5}}\n"},
+		"  - name: reports\n    branches":   {header + "tiers:\n  - {name: products, get: /a, items: '.[]', key: .}\n", ""},
+		"  - name: details\n    get":        {header + "tiers:\n  - {name: monitors, get: /a, items: '.[]', key: .}\n", ""},
+		"- name: devices\n  get: /devices":  {header + "defaults: {items: '.[]'}\ntiers:\n", ""},
+		"- name: events\n  for":             {header + "tiers:\n", "- {name: b, get: '/b/{events}'}\n"},
+		"answers:\n  - {status: 403, heade": {header, one},
+	} {
+		_, rest, ok := strings.Cut(string(doc), "```yaml\n"+begin)
+		src, _, closed := strings.Cut(rest, "```")
+		if !ok || !closed {
+			t.Errorf("no example %q in docs/vendor-spec.md", begin)
+			continue
+		}
+		if _, err := Parse(begin, []byte(around[0]+begin+src+around[1])); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // Each field of the language must be explained in the reference.
 func TestReferenceNamesAllFields(t *testing.T) {
 	doc, err := os.ReadFile("../../docs/vendor-spec.md")

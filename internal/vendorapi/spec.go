@@ -27,6 +27,7 @@ type Spec struct {
 	tls       *tlsTemplates
 	origins   []string
 	rules     []rule
+	says      *query // the vendor's own message in an answer that no rule is about
 	proof     *query
 	inTLS     map[string]bool // secrets that may have several lines
 	headers   []headerTemplate
@@ -180,8 +181,7 @@ func (t text) or(parent place) place {
 
 func (d *decoder) settings(doc *document, s *Spec, top *scope) {
 	for _, e := range doc.Settings {
-		if !settingName.MatchString(e.name.s) || reserved(e.name.s) {
-			d.errorf(e.name.at, "a setting's name must be like account (%s) and no reserved word, not %q", settingName, e.name.s)
+		if !d.named(e.name, doc.At, "a setting", "account", settingName) {
 			continue
 		}
 		if e.val.Required.on && e.val.Default.given() {

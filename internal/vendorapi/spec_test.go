@@ -123,7 +123,7 @@ func TestSpecErrors(t *testing.T) {
 		{"rows without table", tiers("  - {name: a, get: /a, rows: .}\n"), "rows without table"},
 		{"tier twice", tiers("  - {name: a, get: /a, items: '.[]', key: .}\n  - {name: a, get: /b}\n"), `the name "a" is a tier's already`},
 		{"tier name", tiers("  - {name: A b, get: /a}\n"), "a tier's name must be like devices"},
-		{"reserved", tiers("  - {name: window, get: /a}\n"), "no reserved word"},
+		{"reserved", tiers("  - {name: window, get: /a}\n"), `"window" is a reserved word, and a tier cannot be called that (nor slice, batch, branch, secret, env, status, headers, token)`},
 		{"secret in query", tiers("  - {name: a, get: /a, query: {k: '{secret.token}'}}\n"), "secrets are for auth and headers only"},
 		{"secret in path", tiers("  - {name: a, get: '/{secret.token}'}\n"), "secrets are for auth and headers only"},
 		{"slice without slices", tiers("  - {name: a, get: /a, query: {k: '{slice.to.ms}'}}\n"), "this tier has no pages: {slices: ...}"},
@@ -136,6 +136,28 @@ func TestSpecErrors(t *testing.T) {
 		{"raw umlaut", tiers("  - {name: a, get: /ä}\n"), "a URL cannot hold"},
 		{"explode", tiers("  - {name: a, get: '/a{?window.from.ms*}'}\n"), "modifiers"},
 		{"auth twice", header + "auth: {bearer: x, basic: {user: u, password: p}}\ntiers: [{name: a, get: /a}]\n", "auth is one of bearer, basic, api_key, oauth2, login and lmv1"},
+		{"a rule's $status", header + "answers: [{when: $status == 409, means: gone}]\ntiers: [{name: a, get: /a}]\n", "4:18: answers: a rule without status is about 2xx answers only"},
+		{"a rule's class", header + "answers: [{status: [403, 6xx], means: gone}]\ntiers: [{name: a, get: /a}]\n", `4:26: a status from 200 to 599 such as 403, or a class such as 4xx, is expected, not "6xx"`},
+		{"a rule's status", header + "answers: [{status: 99, means: gone}]\ntiers: [{name: a, get: /a}]\n", `4:20: a status from 200 to 599`},
+		{"a rule of no status", header + "answers: [{status: [], when: .x, means: gone}]\ntiers: [{name: a, get: /a}]\n", "4:20: no status is given"},
+		{"reserved setting", header + "settings: {token: {default: x}}\ntiers: [{name: a, get: /a}]\n", `4:12: "token" is a reserved word, and a setting cannot be called that (nor window,`},
+		{"reserved with", tiers("  - {name: a, get: /a, with: {status: x}}\n"), `"status" is a reserved word, and a variable cannot`},
+		{"reserved carry", two(", carry: {headers: .x}", ""), `"headers" is a reserved word, and a carried field cannot`},
+		{"carry's name", two(", carry: {a-b: .x}", ""), "a carried field's name must be like source"},
+		{"taken with", two("", ", with: {a: x}"), `with: the name "a" is taken`},
+		{"unquoted in query", two("", ", query: {x: {a}}"), `a text is expected, and YAML takes {a} for fields: quote it: "{a}"`},
+		{"unquoted in a path", tiers("  - {name: a, get: {window.from.ms}}\n"), `quote it: "{window.from.ms}"`},
+		{"unquoted in a list", two("", ", query: {x: [y, {a}]}"), `quote it: "{a}"`},
+		{"unquoted in json", tiers("  - {name: a, post: /a, json: {x: [{window.to.ms}]}}\n"), `YAML takes {window.to.ms} for fields: quote it: "{window.to.ms}"`},
+		{"secret in form", tiers("  - {name: a, post: /a, form: {k: '{secret.token}'}}\n"), `auth: {api_key: {value: "{secret.token}", body: NAME}} sends it in a form`},
+		{"days", tiers("  - {name: a, get: '/a{?slice.from.ms}', pages: {slices: {step: 7days}}}\n"), `a duration such as 200ms, 15s, 2h or 7d is expected, not "7days"`},
+		{"items of rows", tiers("  - {name: a, get: /a, table: t, rows: '{x: .y}', pages: {page: {param: p}}}\n"), "tier a: items is missing: pages of this kind count them, and rows do not begin with a list's path"},
+		{"repeated in a path", tiers("  - {name: a, get: /a, items: '.[]', key: .}\n  - {name: b, batch: {size: 2, join: repeat}, get: '/b{?a}'}\n"), "get: {a}: with join: repeat it is the whole value of a query's or form's parameter"},
+		{"repeated within", tiers("  - {name: a, get: /a, items: '.[]', key: .}\n  - {name: b, batch: {size: 2, join: repeat}, get: /b, query: {x: 'ids:{a}'}}\n"), "{a}: with join: repeat it is the whole value"},
+		{"tables and rows", tiers("  - {name: a, get: /a, rows: '.[]', tables: {x: '.[]'}}\n"), "tables stand in the place of table and rows"},
+		{"a table's name", tiers("  - {name: a, get: /a, tables: {X: '.[]'}}\n"), "a table's name must be like metrics"},
+		{"tables of a table", tiers("  - {name: a, get: /a, tables: {x: '.['}}\n"), "tables x: jq:"},
+		{"items of tables", tiers("  - {name: a, get: /a, tables: {x: '.x[]', y: '.y[]'}, pages: {page: {param: p}}}\n"), "items is missing: pages of this kind count them"},
 		{"short_ends", tiers("  - {name: a, get: /a, items: '.[]', pages: {offset: {param: o, short_ends: true}}}\n"), "short_ends needs size"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -229,7 +251,7 @@ tiers: [{name: a, get: "/{acc}"}]
 func TestSchemaNamesTheSameFields(t *testing.T) {
 	schema := loadSchema(t)
 	defs := schema["$defs"].(map[string]any)
-	seen := map[string]bool{"pages": true}
+	seen := map[string]bool{"pages": true, "status": true}
 	for _, x := range []any{
 		document{}, settingField{}, authField{}, basicField{}, apiKeyField{}, lmv1Field{}, oauth2Field{}, loginField{}, tlsField{}, ruleField{}, limitField{}, weightFromField{}, saidHeadersField{}, throttledField{}, timeoutsField{},
 		boundsField{}, driftField{}, budgetField{}, defaultsField{}, tierField{}, pagesKinds{}, offsetField{}, pageField{}, cursorField{}, slicesField{}, expiredField{}, batchField{},

@@ -119,7 +119,7 @@ func apartFrom(q *gojq.Query, path []string) bool {
 // listPath is where the one list is that the tier's queries want; ok is false
 // if they want anything else.
 func (t *tier) listPath() (path []string, ok bool) {
-	for _, q := range []*query{t.items, t.rows} {
+	for _, q := range append(slices.Clone(t.rows), t.items) {
 		switch {
 		case q == nil:
 			continue

@@ -70,7 +70,7 @@ func sameBothWays(t *testing.T, c *call, body []byte) (cut bool) {
 		children, _ := json.Marshal(got.children)
 		var rows []string
 		if len(c.tier.tables) > 0 {
-			for row, err := range c.rows(t.Context(), p) {
+			for row, err := range c.rows(t.Context(), p, 0) {
 				rows = append(rows, fmt.Sprint(exactJSON(row), err))
 			}
 		}

@@ -11,7 +11,7 @@ import (
 // tier is one compiled tier of a spec.
 type tier struct {
 	name    string
-	tables  []string // where its rows go: one, or those of its branches
+	tables  []string // where its rows go: mostly one; or those of its branches
 	unique  bool
 	path    []string // tiers whose keys a task's path holds, outermost first
 	method  string   // GET or POST
@@ -27,7 +27,7 @@ type tier struct {
 	key   *nodeKey // nil in the last tier
 	carry []carried
 	hand  []string // fields carried to this tier's tasks that its children still need
-	rows  *query   // nil: the items are the rows
+	rows  []*query // one for each of its own tables; nil: the items are the rows
 	pages pager
 
 	below   *tier             // nil: this is the last
@@ -160,20 +160,16 @@ func (d *decoder) tierNames(doc *document) {
 	}
 	for i := range doc.Tiers {
 		f := &doc.Tiers[i]
-		if !tierName.MatchString(f.Name.s) || reserved(f.Name.s) {
-			d.errorf(f.Name.or(f.At), "a tier's name must be like devices (%s) and no reserved word, not %q: queues are named by it", tierName, f.Name.s)
-			continue
+		if d.named(f.Name, f.At, "a tier", "devices", tierName) {
+			claim(f.Name, "a tier's")
 		}
-		claim(f.Name, "a tier's")
 	}
 	d.forNames(doc, claim)
 	for i := range doc.Tiers {
 		for _, e := range doc.Tiers[i].Carry {
-			if !carryName.MatchString(e.name.s) || reserved(e.name.s) {
-				d.errorf(e.name.at, "a carried field's name must be like source (%s) and no reserved word, not %q", carryName, e.name.s)
-				continue
+			if d.named(e.name, doc.At, "a carried field", "source", carryName) {
+				claim(e.name, "a carried field's")
 			}
-			claim(e.name, "a carried field's")
 		}
 	}
 }
@@ -201,19 +197,13 @@ func (d *decoder) tier(f *tierField, def defaultsField, sc *scope, last bool) *t
 		find.keys, find.parts, find.carries = nil, nil, nil
 	}
 	d.nodesOf(f, t, find, last)
-	t.rows = d.jq("rows", f.Rows, sc)
+	d.tablesOf(f, t, sc)
 	d.reads(f, def, t, last, pages, find)
 	d.paging(pages, f, t, sc)
 	if sc.slice && sc.slicer == nil && !usesSlice(sc.used) {
 		d.errorf(pages.At, "tier %s: pages: slices, but nothing uses {slice.from...}: every call would be the same", t.name)
 	}
 	d.optional(f, t)
-	if f.Table.given() {
-		t.tables = []string{f.Table.s}
-		if !tableName.MatchString(f.Table.s) {
-			d.errorf(f.Table.at, "a table's name must be like metrics (%s), not %q", tableName, f.Table.s)
-		}
-	}
 	return t
 }
 
@@ -231,8 +221,11 @@ func (d *decoder) request(f *tierField, t *tier, sc *scope) {
 	t.with = make(map[string]plainTemplate)
 	plain := sc.recording(sc.used)
 	for _, e := range f.With {
-		if slices.Contains(sc.names(), e.name.s) || reserved(e.name.s) || !carryName.MatchString(e.name.s) {
-			d.errorf(e.name.at, "with: the name %q is taken, or not like start (%s)", e.name.s, carryName)
+		if slices.Contains(sc.names(), e.name.s) {
+			d.errorf(e.name.at, "with: the name %q is taken", e.name.s)
+			continue
+		}
+		if !d.named(e.name, f.At, "a variable", "start", carryName) {
 			continue
 		}
 		t.with[e.name.s] = d.plain(e.val, sc)
@@ -248,21 +241,6 @@ func (d *decoder) request(f *tierField, t *tier, sc *scope) {
 		if !sc.used[e.name.s] {
 			d.errorf(e.name.at, "with: %q is used by nothing in this tier", e.name.s)
 		}
-	}
-}
-
-// optional says that a missing list is an empty one.
-func (d *decoder) optional(f *tierField, t *tier) {
-	if !f.Optional.on {
-		return
-	}
-	some := false
-	for _, q := range given(t.items, t.rows) {
-		q.optional = q.each != nil
-		some = some || q.optional
-	}
-	if !some {
-		d.errorf(f.Optional.at, "tier %s: optional is for items or rows that begin with a list's path, such as .data.items[]: anything else is for jq to say", t.name)
 	}
 }
 
@@ -317,30 +295,6 @@ func (d *decoder) nodesOf(f *tierField, t *tier, find *scope, last bool) {
 	for _, e := range f.Carry {
 		t.carry = append(t.carry, carried{e.name.s, d.jq("carry "+e.name.s, e.val, find)})
 	}
-}
-
-// reads compiles items if anything in the tier needs them.
-func (d *decoder) reads(f *tierField, def defaultsField, t *tier, last bool, pages *pagesField, find *scope) {
-	if f.Rows.given() && !f.Table.given() {
-		d.errorf(f.Rows.at, "tier %s: rows without table: say where they go", f.Name.s)
-	}
-	counts := pages != nil && !pages.none && (pages.Offset != nil || pages.Page != nil)
-	needed := !last || counts || f.Table.given() && !f.Rows.given()
-	if !needed {
-		if f.Items.given() {
-			d.errorf(f.Items.at, "tier %s: items are used by nothing: rows reads the whole answer", f.Name.s)
-		}
-		return
-	}
-	items := f.Items
-	if !items.given() {
-		items = def.Items
-	}
-	if !items.given() {
-		d.errorf(f.At, "tier %s: items is missing: the jq that lists the answer's items, such as .data[]", f.Name.s)
-		return
-	}
-	t.items = d.jq("items", items, find)
 }
 
 // carryUse finds what each tier must hand on, and carried fields of no use. A

@@ -226,6 +226,17 @@ func fieldNames(t reflect.Type) []string {
 	return names
 }
 
+// unquoted is the variable that a mapping would be if it stood in quotes: YAML reads
+// {groups} as fields, of which one is there and has no value.
+func unquoted(n *yaml.Node) (string, bool) {
+	if n.Kind != yaml.MappingNode || n.Style&yaml.FlowStyle == 0 || len(n.Content) != 2 {
+		return "", false
+	}
+	name, val := n.Content[0], n.Content[1]
+	s := "{" + name.Value + "}"
+	return s, name.Kind == yaml.ScalarNode && val.Tag == "!!null" && val.Value == "" && len(name.Value) < 200
+}
+
 func kindName(n *yaml.Node) string {
 	switch {
 	case n.Kind == yaml.MappingNode:

@@ -1,0 +1,5 @@
+//go:build prove
+
+package fleet_test
+
+const everyCase = true

@@ -1,0 +1,5 @@
+//go:build prove
+
+package governor_test
+
+const everyCase = true
