@@ -23,7 +23,7 @@ func TestNew(t *testing.T) {
 	}
 	groups := file("groups.json", `{"items":[{"id":"g1","name":"one"},{"id":"g2","name":"two"}],"total":2}`)
 	devices := file("devices.json", `{"items":[{"id":9007199254740993},{"id":9007199254740995}]}`)
-	out := filepath.Join(dir, "acme.yaml")
+	out := filepath.Join(dir, "vendors", "acme.yaml") // the directory is made
 	args := []string{"vendor", "new", "acme", "--out", out, "--sample", "groups=" + groups, "--url", "groups=https://h.example/v1/groups?offset=0&size=1000",
 		"--sample", "devices=" + devices, "--url", "devices=https://h.example/v1/groups/g2/devices?offset=0&size=1000"}
 	alone := func(args ...string) result { return execute(t, cli.Process{Args: args}) }

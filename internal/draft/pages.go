@@ -35,13 +35,7 @@ var hints = map[string]*regexp.Regexp{
 func findPages(t *tier) (p pages) {
 	found := t.hinted()
 	param := t.param("cursor param")
-	size, sized := t.param("size param"), ""
-	if size.name != "" {
-		sized = ", size_param: " + quote(size.name)
-		if n, err := strconv.Atoi(size.value); err == nil && n > 0 {
-			sized += fmt.Sprintf(", size: %d", n)
-		}
-	}
+	size, sized := t.pageSize()
 	offset, page := t.param("offset param"), t.param("page param")
 	if param.name == "" {
 		param = page // of which the answer names the next
@@ -52,10 +46,7 @@ func findPages(t *tier) (p pages) {
 	if !numeric(page.value) {
 		page = pair{}
 	}
-	in := ""
-	if t.form {
-		in = ", in: form"
-	}
+	in := map[bool]string{true: ", in: form"}[t.form]
 	ends := ""
 	for _, kind := range []string{"more", "total", "pages"} {
 		if found[kind] != "" && (kind != "pages" || page.name != "") {
@@ -96,6 +87,18 @@ func findPages(t *tier) (p pages) {
 		p.notes = append(p.notes, "a total that is too low loses items: leave it out if it is not exact")
 	}
 	return p
+}
+
+// pageSize is the parameter that says how long a page is, and how a spec says so.
+func (t *tier) pageSize() (size pair, sized string) {
+	if size = t.param("size param"); size.name == "" {
+		return size, ""
+	}
+	sized = ", size_param: " + quote(size.name)
+	if n, err := strconv.Atoi(size.value); err == nil && n > 0 {
+		sized += fmt.Sprintf(", size: %d", n)
+	}
+	return size, sized
 }
 
 // hinted are the fields of the answer that look like hints, by kind; the first

@@ -63,17 +63,16 @@ func write(name, base string, tiers []*tier) string {
 }
 
 func (w *writer) auth(tiers []*tier) {
-	for _, t := range tiers {
-		for _, p := range t.secrets {
-			w.line("# The URL of %s has a parameter %q, which looks like a credential. Its value", t.name, p.name)
-			w.line("# is not kept: it is the secret %q.", "key")
-			in := "query"
-			if !slices.ContainsFunc(tiers, func(t *tier) bool { return !t.form }) {
-				in = "body"
-			}
-			w.line("auth: {api_key: {value: \"{secret.key}\", %s: %s}}", in, quote(p.name))
-			return
+	if i := slices.IndexFunc(tiers, func(t *tier) bool { return len(t.secrets) > 0 }); i >= 0 {
+		name := tiers[i].secrets[0].name
+		w.line("# The URL of %s has a parameter %q, which looks like a credential. Its value", tiers[i].name, name)
+		w.line("# is not kept: it is the secret %q.", "key")
+		in := "query"
+		if !slices.ContainsFunc(tiers, func(t *tier) bool { return !t.form }) {
+			in = "body"
 		}
+		w.line("auth: {api_key: {value: \"{secret.key}\", %s: %s}}", in, quote(name))
+		return
 	}
 	w.line("# Who asks? One of these, or see docs/vendor-spec.md:")
 	w.line("# auth: {bearer: \"{secret.token}\"}")

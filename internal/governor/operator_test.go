@@ -262,7 +262,7 @@ func TestChangeForAWhile(t *testing.T) {
 		rate(40)
 		time.Sleep(31 * time.Second)
 		rep := rate(100)
-		if last := rep.Log[len(rep.Log)-1]; last.Why != "its time is over" || !strings.HasPrefix(last.New, "100 per") {
+		if last := rep.Log[len(rep.Log)-1]; last.Why != "its time is over" || !strings.HasPrefix(last.New, "100/s") {
 			t.Errorf("the last change is %+v", last)
 		}
 		set(20, 10*time.Second)
