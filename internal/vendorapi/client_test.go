@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"reflect"
@@ -65,8 +66,34 @@ func testPlan(t *testing.T, src string, settings map[string]string) *Plan {
 	return p
 }
 
+// overSocket has an in-memory vendor answer over a real socket, whatever host it is
+// called by.
+func overSocket(t *testing.T, vendor roundTrip) http.RoundTripper {
+	t.Helper()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.URL.Scheme, r.URL.Host = "http", r.Host
+		resp, err := vendor(r)
+		if err != nil {
+			panic(http.ErrAbortHandler)
+		}
+		defer resp.Body.Close()
+		for name, values := range resp.Header {
+			w.Header()[name] = values
+		}
+		w.WriteHeader(resp.StatusCode)
+		_, _ = io.Copy(w, resp.Body)
+	}))
+	t.Cleanup(srv.Close)
+	return &http.Transport{DisableCompression: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "tcp", srv.Listener.Addr().String())
+	}}
+}
+
 func testClient(t *testing.T, p *Plan, rt http.RoundTripper) *Client {
 	t.Helper()
+	if vendor, ok := rt.(roundTrip); ok {
+		rt = overSocket(t, vendor)
+	}
 	c, err := NewClient(p, tokenOnly(), Options{RoundTripper: rt})
 	if err != nil {
 		t.Fatal(err)
@@ -327,10 +354,10 @@ func TestNetworkFailures(t *testing.T) {
 func TestTimeoutsInVirtualTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := testPlan(t, spec2(plainList), nil)
-		c := testClient(t, p, roundTrip(func(r *http.Request) (*http.Response, error) {
+		c := testClient(t, p, struct{ roundTrip }{func(r *http.Request) (*http.Response, error) { // no socket in a bubble
 			<-r.Context().Done()
 			return nil, r.Context().Err()
-		}))
+		}})
 		start := time.Now()
 		if _, err := c.Call(t.Context(), root(p), ""); classOf(err) != fanout.Unavailable || time.Since(start) != 15*time.Second {
 			t.Errorf("after %s: %v", time.Since(start), err)
@@ -445,7 +472,7 @@ func TestFatNode(t *testing.T) {
 	}{{60 << 10, ""}, {70 << 10, fanout.Broken}} {
 		p := testPlan(t, `
 name: fat
-base_url: https://fat.example
+base_url: http://fat.example
 limits: [{name: one, bucket: 10/s}]
 tiers:
   - {name: lists, get: /lists, items: ".items[]", key: .id, carry: {all: .}}
