@@ -64,7 +64,7 @@ prove: ## limits, limiters, kills, outages and hand-overs in real time: about 35
 	$(GO) test -tags prove -count 1 -timeout 40m -v -run 'TestKillsOnAWS|TestHandover|TestSlices' ./test/aws
 	$(GO) test -tags prove -count 1 -timeout 20m -v -run 'TestManyLetters|TestLettersCost' ./internal/localfleet ./internal/awsfleet
 	$(GO) test -tags prove -count 1 -timeout 10m -v -run 'TestReport' ./test/browser
-	$(GO) test -tags prove -count 1 -timeout 10m -run 'TestCalendar|TestPauses' ./internal/governor ./internal/fleet
+	$(GO) test -tags prove -count 1 -timeout 10m -run 'TestCalendar|TestPauses|TestAppAnnie|TestLanes|TestScopes|TestWeights' ./internal/governor ./internal/fleet
 
 bench: ## the targets beside the measured figures
 	@$(GO) test -count 1 -v -run 'TestBudgets' ./internal/fanout | grep target

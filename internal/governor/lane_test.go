@@ -16,7 +16,7 @@ import (
 // of the item's text each time, keep every limit of every lane.
 func TestLanesKeepEveryLimit(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(12) {
+	for seed := range uint64(cases(3, 12)) {
 		rnd := rand.New(rand.NewPCG(11, seed))
 		each, cost := named("each", window(30, time.Minute)), named("cost", bucket(60, 12))
 		each.Of = &governor.Scope{Tiers: []string{"apps"}, Each: "accounts"}

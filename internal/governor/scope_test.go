@@ -176,7 +176,7 @@ func TestScopes(t *testing.T) {
 					f.scoped(m, v, "devices", 40, once)
 					f.scoped(m, v, "groups", 40, once)
 				}
-				time.Sleep(90 * time.Second)
+				time.Sleep(time.Duration(cases(30, 90)) * time.Second)
 				f.close()
 				v.fits(t, c.shared.Name, c.shared)
 				v.fits(t, slow.Name, c.slow)
@@ -284,7 +284,7 @@ func TestEachValue(t *testing.T) {
 // Crashes, brakes, cuts, operators and lost writes: every scope keeps its limit.
 func TestScopesUnderFaults(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(3) {
+	for seed := range uint64(cases(1, 3)) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				each := named("each", window(120, time.Minute))
