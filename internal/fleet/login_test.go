@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/internal/fanout"
+	"github.com/sluicehq/sluice/internal/fleet"
 	"github.com/sluicehq/sluice/internal/fleet/fleettest"
 	"github.com/sluicehq/sluice/internal/run"
 )
@@ -44,7 +45,7 @@ func leavesRun(t *testing.T, auth, limit string, n int, answer func(w http.Respo
 		}
 		fmt.Fprintf(w, `{"items":[%s]}`, strings.Join(items, ","))
 	})}
-	f := fleettest.Of(t, fmt.Appendf(nil, leavesSpec, auth, limit), nil).Fleet(t, vendor)
+	f := fleettest.Of(t, fmt.Appendf(nil, leavesSpec, auth, limit), nil).Fleet(t, vendor, func(o *fleet.Options) { o.Poll, o.Idle = 500*time.Millisecond, 2*time.Second })
 	day := fanout.Window{From: time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC), To: time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)}
 	r, err := f.Runs.Seed(t.Context(), day, false)
 	if err != nil {
@@ -72,14 +73,14 @@ func TestLoginsBesidePlacesInFlight(t *testing.T) {
 	for _, limit := range []string{"in_flight: 2", "spacing: 1s, in_flight: 1", "bucket: 20/s, in_flight: 4"} {
 		synctest.Test(t, func(t *testing.T) {
 			logins := 0
-			v, calls := leavesRun(t, `auth: {login: {post: /in, form: {k: "{secret.token}"}, token: .t, lasts: 36s}}`, limit, 100, func(w http.ResponseWriter, r *http.Request) bool {
+			v, calls := leavesRun(t, `auth: {login: {post: /in, form: {k: "{secret.token}"}, token: .t, lasts: 36s}}`, limit, 40, func(w http.ResponseWriter, r *http.Request) bool {
 				if r.URL.Path == "/in" {
 					logins++
 					fmt.Fprintf(w, `{"t":"token-of-login-%d"}`, logins)
 				}
 				return r.URL.Path == "/in"
 			})
-			if !v.Complete() || calls != 101+logins || logins < 2 {
+			if !v.Complete() || calls != 41+logins || logins < 2 {
 				t.Errorf("%s: %s, %d calls, %d logins", limit, v.Sum(), calls, logins)
 			}
 		})
