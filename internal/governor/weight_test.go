@@ -40,8 +40,8 @@ func TestWeights(t *testing.T) {
 							f.scoped(m, v, tier, 15, cost)
 						}
 					}
-					if time.Sleep(time.Duration(cases(10, 20)) * time.Second); l.Kind != governor.Calendar {
-						time.Sleep(time.Duration(cases(10, 20)) * time.Second)
+					if time.Sleep(20 * time.Second); l.Kind != governor.Calendar {
+						time.Sleep(20 * time.Second)
 					}
 					f.close()
 					v.fits(t, l.Name, l)
