@@ -110,11 +110,14 @@ func (s *madeSite) secretMissing(t *testing.T) {
 func (s *madeSite) noRights(t *testing.T) {
 	t.Helper()
 	defer s.servers.Inject(nil)
-	for action, on := range map[string]string{
-		"ssm.GetParameter": "ssm:GetParameter on parameter /sluice/sim/stack", "dynamodb.GetItem": "dynamodb:GetItem on table " + s.stack.Table,
-		"sqs.GetQueueAttributes": "sqs:GetQueueAttributes on queue " + s.stack.Table, "s3.ListObjectsV2": "s3:ListBucket on bucket " + s.stack.Bucket,
-		"dynamodb.PutItem": "dynamodb:PutItem on table " + s.stack.Table, "sqs.SendMessageBatch": "sqs:SendMessage on queue " + s.stack.Table + "-groups",
+	// In this order: once a run is open, a governor that can be read and not written
+	// is waited for, as in an outage.
+	for _, right := range [][2]string{
+		{"ssm.GetParameter", "ssm:GetParameter on parameter /sluice/sim/stack"}, {"dynamodb.GetItem", "dynamodb:GetItem on table " + s.stack.Table},
+		{"sqs.GetQueueAttributes", "sqs:GetQueueAttributes on queue " + s.stack.Table}, {"s3.ListObjectsV2", "s3:ListBucket on bucket " + s.stack.Bucket},
+		{"dynamodb.PutItem", "dynamodb:PutItem on table " + s.stack.Table}, {"sqs.SendMessageBatch", "sqs:SendMessage on queue " + s.stack.Table + "-groups"},
 	} {
+		action, on := right[0], right[1]
 		s.servers.Inject(func(_ int, r awstest.Request) awstest.Fault {
 			if r.Service+"."+r.Action == action {
 				return awstest.Fault{Code: "AccessDeniedException", Status: http.StatusForbidden}
