@@ -35,9 +35,10 @@ type Options struct {
 	Starved func()
 }
 
-// A Client makes a vendor's calls. It implements [fanout.Vendor] and is safe
-// for concurrent use. Each Call is one request: redirects are not followed and
-// nothing is repeated, since each would be a call without a permit.
+// A Client makes a vendor's calls. It implements [fanout.Vendor] and is safe for
+// concurrent use. Each request goes out under a permit: the transport follows no
+// redirect and repeats nothing, and what a call needs beside its own request (a
+// login, the hop of a redirect) takes a permit of its own.
 type Client struct {
 	plan     *Plan
 	rt       http.RoundTripper

@@ -3,8 +3,9 @@
 //
 // The one idea: a spec says what to ask for at every tier of the vendor's tree
 // and how to read the answer; everything else (queues, retries, limits,
-// landing) is somebody else's. A [Client] therefore makes exactly one request
-// per call, judges the answer, and takes it apart into children and rows.
+// landing) is somebody else's. A [Client] therefore makes one request per call (or
+// more, each under a permit that it asks for), judges the answer, and takes it
+// apart into children and rows.
 //
 //	Load, Parse   file -> Spec     strict: every mistake has a file, line and column
 //	Spec.Bind     Spec -> Plan     with the operator's settings

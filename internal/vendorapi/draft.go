@@ -120,6 +120,9 @@ func (d *draft) put(in, name string, v any) error {
 	case inForm:
 		d.kind, d.form = kindForm, putParams(d.form, []param{newParam(name, s)})
 	case inHeader:
+		if l := strings.ToLower(name); !headerName.MatchString(name) || clientsOwn(l) || l == "authorization" || l == "cookie" { // a vendor's object names them
+			return fmt.Errorf("header %s: no cursor can be sent back in that", clip(name, 100))
+		}
 		if !headerValue(s) {
 			return fmt.Errorf("header %s: the value has a character that a header cannot hold", name)
 		}

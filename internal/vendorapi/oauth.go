@@ -38,6 +38,9 @@ func (d *decoder) oauth2(f *oauth2Field, top *scope) *oauthTemplates {
 	if f.RefreshToken.given() {
 		o.refresh = d.secretText(f.RefreshToken, f.At, "", top)
 	}
+	if f.RefreshToken.given() && (len(f.Scopes) > 0 || len(f.Params) > 0) {
+		d.errorf(f.At, "oauth2: scopes and params go with client credentials: with refresh_token they would not be sent")
+	}
 	for _, s := range f.Scopes {
 		o.scopes = append(o.scopes, d.plain(s, top))
 	}

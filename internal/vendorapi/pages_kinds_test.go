@@ -477,3 +477,19 @@ func TestBeyondTheLastPage(t *testing.T) {
 		t.Errorf("the same page of a last tier: %v", err)
 	}
 }
+
+// A vendor that names the headers of its cursor cannot name ours.
+func TestCursorInHeadersOfOurOwn(t *testing.T) {
+	for name, ok := range map[string]bool{"X-Next": true, "Idempotency-Key": false, "Host": false, "authorization": false, "Cookie": false, "a b": false} {
+		c, p := vendorAt(t, spec2("{name: a, get: /a, items: '.items[]', key: .id, pages: {cursor: {from: .next, in: header}}}"), func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("X-Next") != "" {
+				fmt.Fprint(w, ids(2, 3, ""))
+				return
+			}
+			fmt.Fprint(w, ids(1, 2, fmt.Sprintf(`,"next":{%q:"v"}`, name)))
+		})
+		if _, _, err := fetchAll(t, c, root(p)); (err == nil) != ok || !ok && classOf(err) != fanout.Broken {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -213,14 +213,12 @@ func (d *decoder) base(doc *document, s *Spec, top *scope) {
 func (d *decoder) headers(f dict[text], sc *scope, auth bool) []headerTemplate {
 	var out []headerTemplate
 	for _, e := range f {
-		// The last two would have net/http repeat a POST by itself.
 		switch name := strings.ToLower(e.name.s); {
 		case !headerName.MatchString(name):
 			d.errorf(e.name.at, "%q is no header's name", e.name.s)
 		case name == "authorization" && auth:
 			d.errorf(e.name.at, "auth sets the Authorization header already")
-		case slices.Contains([]string{"host", "connection", "content-length", "transfer-encoding", "accept-encoding", "te", "trailer", "upgrade",
-			"idempotency-key", "x-idempotency-key"}, name):
+		case clientsOwn(name):
 			d.errorf(e.name.at, "the header %s is the client's own", e.name.s)
 		}
 		out = append(out, headerTemplate{e.name.s, d.plain(e.val, sc)})
@@ -251,4 +249,11 @@ func (d *decoder) atMost(c count, def, most int) int {
 		d.errorf(c.at, "at most %d can be allowed", most)
 	}
 	return c.or(def)
+}
+
+// clientsOwn tells whether a header, in lower case, is for the client alone to set. The
+// last two would have net/http repeat a POST by itself.
+func clientsOwn(name string) bool {
+	return slices.Contains([]string{"host", "connection", "content-length", "transfer-encoding", "accept-encoding", "te", "trailer", "upgrade",
+		"idempotency-key", "x-idempotency-key"}, name)
 }

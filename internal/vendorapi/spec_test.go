@@ -135,6 +135,7 @@ func TestSpecErrors(t *testing.T) {
 		{"relative get", tiers("  - {name: a, get: a}\n"), "must start with /"},
 		{"raw umlaut", tiers("  - {name: a, get: /ä}\n"), "a URL cannot hold"},
 		{"explode", tiers("  - {name: a, get: '/a{?window.from.ms*}'}\n"), "modifiers"},
+		{"scopes of a refresh token", header + "auth: {oauth2: {token_url: /t, client_id: c, refresh_token: r, scopes: [s]}}\ntiers: [{name: a, get: /a}]\n", "they would not be sent"},
 		{"auth twice", header + "auth: {bearer: x, basic: {user: u, password: p}}\ntiers: [{name: a, get: /a}]\n", "auth is one of bearer, basic, api_key, oauth2, login and lmv1"},
 		{"a rule's $status", header + "answers: [{when: $status == 409, means: gone}]\ntiers: [{name: a, get: /a}]\n", "4:18: answers: a rule without status is about 2xx answers only"},
 		{"a rule's class", header + "answers: [{status: [403, 6xx], means: gone}]\ntiers: [{name: a, get: /a}]\n", `4:26: a status from 200 to 599 such as 403, or a class such as 4xx, is expected, not "6xx"`},
