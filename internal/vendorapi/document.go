@@ -25,6 +25,7 @@ type document struct {
 	Drift     *driftField        `yaml:"drift"`
 	Budget    *budgetField       `yaml:"budget"`
 	Defaults  defaultsField      `yaml:"defaults"`
+	Lake      *lakeField         `yaml:"lake"`
 	Tiers     []tierField        `yaml:"tiers"`
 }
 
@@ -171,6 +172,23 @@ type budgetField struct {
 	At    place
 	Calls count `yaml:"calls"`
 	Until text  `yaml:"until"`
+}
+
+type lakeField struct {
+	At     place
+	Dead   allowance            `yaml:"dead"`
+	Path   text                 `yaml:"path"`
+	Tables dict[lakeTableField] `yaml:"tables"`
+}
+
+type lakeTableField struct {
+	At       place
+	Contract text    `yaml:"contract"`
+	Columns  columns `yaml:"columns"`
+	From     text    `yaml:"from"`
+	Row      text    `yaml:"row"`
+	Key      texts   `yaml:"key"`
+	Common   flag    `yaml:"common"`
 }
 
 type defaultsField struct {

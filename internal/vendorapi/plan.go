@@ -31,6 +31,7 @@ type Plan struct {
 	Bounds   Bounds
 	Drift    Drift
 	Budget   Budget
+	Lake     Lake     // how its rows become tables
 	Secrets  []string // names that a client will ask for
 	Session  bool     // calls need what a login yields
 	Hash     string   // hex SHA-256 of the spec and the settings
@@ -57,7 +58,7 @@ type Tier struct {
 // base_url that is no origin are errors.
 func (s *Spec) Bind(settings map[string]string) (*Plan, error) {
 	p := &Plan{
-		Name: s.Name, Zone: s.Zone, Limits: slices.Clone(s.limits), Timeouts: s.timeouts, Bounds: s.bounds, Drift: s.drift, Budget: s.budget,
+		Name: s.Name, Zone: s.Zone, Limits: slices.Clone(s.limits), Timeouts: s.timeouts, Bounds: s.bounds, Drift: s.drift, Budget: s.budget, Lake: s.lake.clone(),
 		spec: s, settings: make(map[string]string), tiers: make(map[string]*tier),
 	}
 	if err := p.bindSettings(settings); err != nil {

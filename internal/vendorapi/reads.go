@@ -27,6 +27,21 @@ func (d *decoder) tablesOf(f *tierField, t *tier, sc *scope) {
 			what = "tables " + e.name.s
 		}
 		t.tables, t.rows = append(t.tables, e.name.s), append(t.rows, d.jq(what, e.val, sc))
+		d.derivedFrom(e.name.s, t, sc)
+	}
+}
+
+// derivedFrom compiles what the lake makes from the rows of a table of the tier. It
+// sees what the tier's rows see.
+func (d *decoder) derivedFrom(table string, t *tier, sc *scope) {
+	for _, e := range d.made {
+		if e.val.From.s != table || !e.val.Row.given() {
+			continue
+		}
+		if t.derived == nil {
+			t.derived = make(map[string][]derived)
+		}
+		t.derived[table] = append(t.derived[table], derived{e.name.s, d.jq("row of "+e.name.s, e.val.Row, sc)})
 	}
 }
 

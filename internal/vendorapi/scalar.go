@@ -39,6 +39,7 @@ type texts []text
 
 func (t *texts) decode(d *decoder, n *yaml.Node) {
 	if n.Kind == yaml.SequenceNode {
+		*t = texts{}
 		d.value(n, reflect.ValueOf((*[]text)(t)).Elem())
 		return
 	}

@@ -43,6 +43,9 @@ func TestReferenceFragments(t *testing.T) {
 		"- name: devices\n  get: /devices":  {header + "defaults: {items: '.[]'}\ntiers:\n", ""},
 		"- name: events\n  for":             {header + "tiers:\n", "- {name: b, get: '/b/{events}'}\n"},
 		"answers:\n  - {status: 403, heade": {header, one},
+		"lake:\n  dead: 5":                  {header, "tiers: [{name: a, get: /a, tables: {devices: '.[]', metrics: '.[]'}}]\n"},
+		"# vendors/acme.yaml":               {header, "tiers: [{name: a, get: /a, tables: {devices: '.[]'}}]\n"},
+		"# vendors/globex.yaml":             {header, "tiers: [{name: a, get: /a, items: '.[]', key: ., carry: {site: .}}, {name: b, get: '/b/{a}', tables: {hosts: '.[]'}}]\n"},
 	} {
 		_, rest, ok := strings.Cut(string(doc), "```yaml\n"+begin)
 		src, _, closed := strings.Cut(rest, "```")
@@ -99,7 +102,7 @@ func TestSimWalk(t *testing.T) {
 		}
 		return answer(200, body), nil
 	}))
-	var rows []string
+	var rows, lake []string
 	seen := make(map[string]bool)
 	for tasks := p.Root("r", day); len(tasks) > 0; tasks = tasks[1:] {
 		task := tasks[0]
@@ -121,6 +124,12 @@ func TestSimWalk(t *testing.T) {
 				}
 				rows = append(rows, string(row))
 			}
+			if err := p.LakeRows(t.Context(), task, cursor, page.Body, func(_ string, row []byte) error {
+				lake = append(lake, string(row))
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
 			if cursor = page.Next; cursor == "" {
 				break
 			}
@@ -130,7 +139,7 @@ func TestSimWalk(t *testing.T) {
 		`{"datagroup":"dg/1 ü","device":"9007199254740993","idle":null,"load":1.10,"time":1}`,
 		`{"datagroup":"dg/1 ü","device":"9007199254740993","idle":"NaN","load":9007199254740993,"time":2}`,
 	}
-	if !slices.Equal(rows, want) || len(asked) != len(answers) {
+	if !slices.Equal(rows, want) || !slices.Equal(lake, want) || len(asked) != len(answers) {
 		t.Errorf("asked\n%s\nrows\n%s", strings.Join(asked, "\n"), strings.Join(rows, "\n"))
 	}
 }

@@ -38,6 +38,7 @@ type Spec struct {
 	tiers     []*tier
 	drift     Drift
 	budget    Budget
+	lake      Lake
 }
 
 // A Setting is something that the operator says about his vendor.
@@ -144,7 +145,11 @@ func (d *decoder) spec(doc *document) *Spec {
 	}
 	s.drift, s.budget = d.drift(doc.Drift), d.budget(doc.Budget)
 	d.answers(doc, s, top)
+	if doc.Lake != nil {
+		d.made = doc.Lake.Tables
+	}
 	s.tiers = d.tiers(doc, top)
+	s.lake = d.lake(doc, s.tiers)
 	for i, t := range s.tiers {
 		t.judges = append(s.judges(i == 0), costs(s.limits, t.name)...)
 		for _, b := range t.of {

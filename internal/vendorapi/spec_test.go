@@ -255,7 +255,7 @@ func TestSchemaNamesTheSameFields(t *testing.T) {
 	seen := map[string]bool{"pages": true, "status": true}
 	for _, x := range []any{
 		document{}, settingField{}, authField{}, basicField{}, apiKeyField{}, lmv1Field{}, oauth2Field{}, loginField{}, tlsField{}, ruleField{}, limitField{}, weightFromField{}, saidHeadersField{}, throttledField{}, timeoutsField{},
-		boundsField{}, driftField{}, budgetField{}, defaultsField{}, tierField{}, pagesKinds{}, offsetField{}, pageField{}, cursorField{}, slicesField{}, expiredField{}, batchField{},
+		boundsField{}, driftField{}, budgetField{}, defaultsField{}, lakeField{}, lakeTableField{}, tierField{}, pagesKinds{}, offsetField{}, pageField{}, cursorField{}, slicesField{}, expiredField{}, batchField{},
 	} {
 		typ := reflect.TypeOf(x)
 		name := strings.TrimSuffix(typ.Name(), "Field")

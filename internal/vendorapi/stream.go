@@ -29,6 +29,7 @@ type parsed struct {
 type each struct {
 	path []string   // a, b
 	rest *gojq.Code // of the query's variables; nil: the elements themselves
+	pick *picker    // nil: rest makes no objects of fields as they are
 }
 
 // eachOf tells whether a query has that form.
@@ -47,7 +48,7 @@ func eachOf(q *gojq.Query, vars []string) *each {
 		if err != nil {
 			return nil
 		}
-		e.rest = code
+		e.rest, e.pick = code, pickerOf(rest, vars)
 	}
 	return e
 }

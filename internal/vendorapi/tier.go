@@ -30,6 +30,8 @@ type tier struct {
 	rows  []*query // one for each of its own tables; nil: the items are the rows
 	pages pager
 
+	derived map[string][]derived // by its own tables: what is made from their rows
+
 	below   *tier             // nil: this is the last
 	fan     *fan              // what its tasks are multiplied by; nil: nothing
 	slicer  *slicePages       // of the slice in its tasks' path; nil: there is none

@@ -45,6 +45,7 @@ type decoder struct {
 	found []mistake
 	nodes int
 	depth int
+	made  dict[lakeTableField] // tables that the lake makes from those of tiers
 }
 
 type mistake struct {

@@ -1,0 +1,1 @@
+-- The lake at /data/lake is a directory: Athena reads lakes in S3.

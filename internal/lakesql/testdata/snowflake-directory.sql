@@ -1,0 +1,1 @@
+-- The lake at /data/lake is a directory: Snowflake reads lakes in S3.
