@@ -25,18 +25,20 @@ func (h *Home) LandingDir(vendor, run string) string {
 // objects implements landing.Store on a directory.
 type objects struct{ dir string }
 
-// Put implements landing.Store: written aside, synced, renamed, and the
-// directory synced, so that an object is there whole or not at all.
-func (o objects) Put(ctx context.Context, name string, data []byte) (err error) {
+// Put implements landing.Store.
+func (o objects) Put(ctx context.Context, name string, data []byte) error {
+	return o.write(ctx, name, func(w io.Writer) error { _, err := w.Write(data); return err })
+}
+
+// write makes an object: written aside, synced, renamed, and the directory
+// synced, so that it is there whole or not at all.
+func (o objects) write(ctx context.Context, name string, fill func(io.Writer) error) (err error) {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	path := filepath.Join(o.dir, filepath.FromSlash(name))
 	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return plain(err)
-	}
-	f, err := os.CreateTemp(dir, ".landing-*")
+	f, err := aside(dir)
 	if err != nil {
 		return plain(err)
 	}
@@ -47,7 +49,7 @@ func (o objects) Put(ctx context.Context, name string, data []byte) (err error) 
 			err = plain(err)
 		}
 	}()
-	if _, err := f.Write(data); err != nil {
+	if err := fill(f); err != nil {
 		return err
 	}
 	if err := f.Sync(); err != nil {
@@ -60,6 +62,20 @@ func (o objects) Put(ctx context.Context, name string, data []byte) (err error) 
 		return err
 	}
 	return syncDir(dir)
+}
+
+// aside makes a file in a directory that whoever empties it may just be
+// removing.
+func aside(dir string) (f *os.File, err error) {
+	for range 10 {
+		if err = os.MkdirAll(dir, 0o755); err != nil {
+			return nil, err
+		}
+		if f, err = os.CreateTemp(dir, ".landing-*"); !errors.Is(err, fs.ErrNotExist) {
+			return f, err
+		}
+	}
+	return nil, err
 }
 
 func syncDir(dir string) error {

@@ -1,0 +1,280 @@
+package lake
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/sluicehq/sluice/internal/columns"
+	"github.com/sluicehq/sluice/internal/run"
+)
+
+// attempt publishes runs over the index as it is now. landing.ErrSwapped:
+// another publication has changed it.
+func (l *Lake) attempt(ctx context.Context, all []*publishing, rebuild bool, soft time.Time) ([]Publication, error) {
+	x, err := l.readIndex(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range all {
+		for _, line := range x.Lines {
+			if line.Run != p.run.ID && line.From.Equal(p.run.Window.From) && line.To.Equal(p.run.Window.To) && line.Opened.After(p.run.Opened) {
+				return nil, refuse(p.run.ID, "run %s of the same window is newer, and published", line.Run)
+			}
+		}
+	}
+	c := &change{l: l, x: x, all: all, soft: soft, rebuild: rebuild, builds: map[string][]*build{}}
+	for _, table := range l.Plan.Lake.Tables {
+		if err := c.plan(ctx, table.Name); err != nil {
+			return nil, err
+		}
+	}
+	return c.carryOut(ctx)
+}
+
+// A change is what a publication is about to do to the index.
+type change struct {
+	l       *Lake
+	x       *index
+	all     []*publishing
+	soft    time.Time
+	rebuild bool
+	builds  map[string][]*build // by run
+	new     []*build            // those that make files
+	recasts []*recast
+	schemas []Schema
+}
+
+// plan decides on one table's schema, and on what is to be made.
+func (c *change) plan(ctx context.Context, table string) error {
+	l := c.l
+	had, was := c.x.schema(l.owner(table), table)
+	if c.rebuild && c.whole(table) {
+		had, was = Schema{}, false
+	}
+	var err error
+	if l.table(table).Common {
+		if had, was, err = l.commonSchema(ctx, table); err != nil {
+			return err
+		}
+	}
+	seen := map[string]columns.FieldSeen{}
+	rest := false
+	for _, p := range c.all {
+		for _, in := range p.inputs[table] {
+			for field, s := range in.staged.Fields {
+				seen[field] = seen[field].Union(s)
+			}
+			rest = rest || in.staged.Rest > 0
+		}
+	}
+	last := c.all[len(c.all)-1].run.ID
+	schema, changed, err := l.merged(table, had, was, seen)
+	if err != nil {
+		return refuse(last, "table %s: %v", table, err)
+	}
+	schema.Variant = schema.Variant || rest
+	c.schemas = append(c.schemas, schema)
+	for _, p := range c.all {
+		b := &build{l: l, run: p.run, table: table, soft: c.soft, parts: p.inputs[table], rows: p.rows[table], fresh: Published{Schema: schema, Change: changed}}
+		c.builds[p.run.ID] = append(c.builds[p.run.ID], b)
+		inputs := b.digest()
+		b.fresh.Inputs = inputs
+		line, there := c.x.line(p.run.ID, table)
+		if there && !c.rebuild && line.Inputs == inputs && line.Spec == l.specID() {
+			b.same = &line
+			continue
+		}
+		b.fresh.Generation = b.generation(inputs)
+		c.new = append(c.new, b)
+	}
+	return c.planRecasts(ctx, schema)
+}
+
+// whole tells whether all runs that are published of a table are made anew.
+func (c *change) whole(table string) bool {
+	for _, line := range c.x.Lines {
+		if line.Table == table && !slices.ContainsFunc(c.all, func(p *publishing) bool { return p.run.ID == line.Run }) {
+			return false
+		}
+	}
+	return true
+}
+
+// carryOut makes all files, then the manifests, then switches.
+func (c *change) carryOut(ctx context.Context) ([]Publication, error) {
+	l := c.l
+	if err := c.announce(ctx); err != nil {
+		return nil, err
+	}
+	for _, b := range c.new {
+		if err := b.build(ctx); err != nil {
+			return nil, err
+		}
+		if m := b.fresh.Misfits; len(m) > 0 && b.fresh.Contract == "freeze" {
+			return nil, refuse(b.run.ID, "table %s: %d values of column %s are no %s, such as %s of landed object %s, and the contract is freeze", b.table, m[0].Rows, m[0].Column, b.typeOf(m[0].Column), m[0].Example, m[0].Upload)
+		}
+	}
+	for _, r := range c.recasts {
+		if err := r.carryOut(ctx, c.soft); err != nil {
+			return nil, err
+		}
+	}
+	now := time.Now().UTC()
+	var lines []Line
+	var out []Publication
+	for _, p := range c.all {
+		pub, fresh, err := c.manifest(ctx, p, now)
+		if err != nil {
+			return nil, err
+		}
+		out, lines = append(out, pub), append(lines, fresh...)
+	}
+	others, err := c.recastManifests(ctx)
+	if err != nil {
+		return nil, err
+	}
+	lines = append(lines, others...)
+	// All files and manifests are durable, and nobody sees any of them.
+	for _, p := range c.all {
+		if err := l.unchanged(ctx, p.run); err != nil {
+			return nil, err
+		}
+	}
+	if err := c.commonSchemas(ctx); err != nil {
+		return nil, err
+	}
+	for _, s := range c.schemas {
+		if s.Owner != common {
+			c.x.setSchema(s)
+		}
+	}
+	var published []run.Run
+	for _, p := range c.all {
+		published = append(published, p.run)
+	}
+	c.x.put(lines, published, now)
+	if err := l.swap(ctx, c.x); err != nil {
+		return nil, err
+	}
+	// The new rows count, the old ones do not.
+	return out, c.tidy(ctx, now)
+}
+
+func (b *build) typeOf(column string) columns.Type {
+	for _, c := range b.fresh.Columns {
+		if c.Name == column {
+			return c.Type
+		}
+	}
+	return columns.Type{}
+}
+
+// announce notes what files are about to be made, so that what a crash leaves of
+// them is deleted one day.
+func (c *change) announce(ctx context.Context) error {
+	now := time.Now().UTC()
+	known := map[string]bool{}
+	for _, d := range c.x.Drops {
+		known[d.Generation] = true
+	}
+	for _, line := range c.x.Lines {
+		known[line.Generation] = true
+	}
+	some := false
+	for _, b := range c.new {
+		if known[b.fresh.Generation] {
+			continue
+		}
+		some = true
+		c.x.drop(drop{b.fresh.Generation, b.run.ID, b.table, c.l.prefix(b.table, b.run), now})
+	}
+	for _, r := range c.recasts {
+		if !known[r.fresh.Generation] {
+			some = true
+			c.x.drop(drop{r.fresh.Generation, r.line.Run, r.line.Table, r.line.Prefix, now})
+		}
+	}
+	if !some {
+		return nil
+	}
+	return c.l.swap(ctx, c.x)
+}
+
+// manifest writes what a run's publication is, and returns the lines that are to
+// stand for it in the index.
+func (c *change) manifest(ctx context.Context, p *publishing, now time.Time) (Publication, []Line, error) {
+	l := c.l
+	pub := Publication{
+		Vendor: l.Plan.Name, Run: p.run, Published: now, Spec: l.specID(), Pages: p.sel.pages, Waste: p.sel.waste, Left: p.left, Notes: p.notes,
+	}
+	var gens []any
+	for _, b := range c.builds[p.run.ID] {
+		if b.same != nil {
+			old, err := l.table1(ctx, *b.same)
+			if err != nil {
+				return pub, nil, err
+			}
+			b.fresh = *old
+			if r := c.recastOf(*b.same); r != nil {
+				b.fresh = r.fresh
+			}
+		}
+		pub.Tables = append(pub.Tables, &b.fresh)
+		gens = append(gens, b.fresh.Generation)
+	}
+	at := l.manifestName(p.run.ID, name(gens...))
+	if err := l.write(ctx, at, pub); err != nil {
+		return pub, nil, err
+	}
+	var lines []Line
+	for _, b := range c.builds[p.run.ID] {
+		line := Line{
+			Vendor: l.Plan.Name, Run: p.run.ID, Generation: b.fresh.Generation, Owner: b.fresh.Owner, Table: b.table, Rows: b.fresh.Rows, Files: len(b.fresh.Files), Bytes: b.fresh.bytes(),
+			From: p.run.Window.From, To: p.run.Window.To, Date: l.date(p.run), Opened: p.run.Opened, Published: now, Manifest: at, Prefix: l.prefix(b.table, p.run), Spec: l.specID(), Inputs: b.fresh.Inputs, Rev: p.run.Rev,
+		}
+		lines = append(lines, line)
+	}
+	return pub, lines, nil
+}
+
+// published is what a run was published as, if it and the spec are still the
+// same; else nil.
+func (l *Lake) published(ctx context.Context, id string) (*Publication, error) {
+	r, err := l.Runs.Get(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("publishing run %s: %w", id, err)
+	}
+	x, err := l.readIndex(ctx)
+	if err != nil {
+		return nil, err
+	}
+	at := ""
+	for _, table := range l.Plan.Lake.Tables {
+		line, there := x.line(id, table.Name)
+		if !there || line.Rev != r.Rev || line.Spec != l.specID() || r.State != run.Closed {
+			return nil, nil
+		}
+		at = line.Manifest
+	}
+	pub := &Publication{Unchanged: true}
+	if err := l.read(ctx, at, pub); err != nil {
+		return nil, err
+	}
+	return pub, l.tidyAgain(ctx, r, r.Verdict.Dead == 0 && len(pub.Left) == 0)
+}
+
+// table1 reads one table of the manifest that a line names.
+func (l *Lake) table1(ctx context.Context, line Line) (*Published, error) {
+	var pub Publication
+	if err := l.read(ctx, line.Manifest, &pub); err != nil {
+		return nil, err
+	}
+	for _, t := range pub.Tables {
+		if t.Table == line.Table {
+			return t, nil
+		}
+	}
+	return nil, fmt.Errorf("the manifest %s has no table %s", line.Manifest, line.Table)
+}
