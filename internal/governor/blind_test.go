@@ -49,6 +49,40 @@ func TestStoreFails(t *testing.T) {
 	})
 }
 
+// A store that can be read and not written, as for who lacks a right: nobody
+// waits in silence, and all of the limit is used again once it takes writes.
+func TestStoreTakesNoWrites(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := bucket(200, 5)
+		f := newFleet(t, l)
+		m := f.add(0)
+		m.mute.Store(true)
+		began := time.Now()
+		if _, err := m.Take(t.Context(), fanout.Call{}); !errors.Is(err, fanout.ErrNoPermit) || !strings.Contains(err.Error(), "cannot be written") {
+			t.Errorf("Take without a right to write: %v", err)
+		}
+		if d := time.Since(began); d > 30*time.Second {
+			t.Errorf("Take waited %v for writes that fail", d)
+		}
+		o, err := m.Outlook(t.Context(), "", time.Second)
+		if err != nil || o.Hold != fanout.Blind || !strings.Contains(o.Why, "cannot be written") || !strings.Contains(o.Why, errFault.Error()) {
+			t.Errorf("outlook without a right to write: %+v, %v", o, err)
+		}
+		m.mute.Store(false)
+		time.Sleep(15 * time.Second)
+		permit, err := m.Take(t.Context(), fanout.Call{})
+		if err != nil {
+			t.Fatalf("Take once writes are taken again: %v", err)
+		}
+		permit.Release()
+		if o, _ := m.Outlook(t.Context(), "", time.Second); o.Hold != fanout.Free {
+			t.Errorf("outlook once writes are taken again: %+v", o)
+		}
+		f.fits(f.close())
+	})
+}
+
 // One process without its store; the others use what it leaves.
 func TestOneStoreFails(t *testing.T) {
 	t.Parallel()

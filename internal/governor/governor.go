@@ -77,6 +77,7 @@ type Governor struct {
 	expected map[string]int // what calls count whose weight only answers tell, by limit and tier
 	flight   flight
 	view     view
+	mute     mute
 	obey     time.Time     // this process's own brake, ahead of the store's
 	retry    time.Duration // monotonic: no background store operation before, after one failed
 	busy     time.Duration // monotonic: when somebody last waited or called
@@ -99,6 +100,39 @@ type view struct {
 	asked  instant // when the read began: it cannot be fresher
 	got    instant
 	failed error // why the latest read failed; nil: it did not
+}
+
+// mute is that the store takes no writes, though it may be read: whoever lacks
+// the right to write would wait for a permit for ever.
+type mute struct {
+	since, last time.Duration // monotonic: the first and the latest write in a row that failed
+	failed      error         // of the latest; nil: it did not fail
+}
+
+// muteFor is how long a failed write says that writes fail. Then somebody has to
+// try again.
+const muteFor = 10 * time.Second
+
+// muted tells why nothing can be booked. g.mu is held.
+func (g *Governor) muted(now instant) error {
+	if m := g.mute; m.failed != nil && m.last-m.since >= g.cfg.Stale && now.mono-m.last < muteFor {
+		return m.failed
+	}
+	return nil
+}
+
+// wrote notes how a background write ended.
+func (g *Governor) wrote(err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch now := g.instant().mono; {
+	case err == nil:
+		g.mute = mute{}
+	case g.mute.failed == nil:
+		g.mute = mute{now, now, err}
+	default:
+		g.mute.last, g.mute.failed = now, err
+	}
 }
 
 // Stats counts what a Governor did since New.

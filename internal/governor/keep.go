@@ -51,6 +51,7 @@ func (g *Governor) keep(ctx context.Context) {
 
 // do does one job. A failure shows in the view; plan tries again after Poll.
 func (g *Governor) do(ctx context.Context, what job, orders []order) {
+	owner := ctx
 	ctx, cancel := context.WithTimeout(ctx, 2*g.cfg.Stale)
 	defer cancel()
 	var err error
@@ -71,6 +72,9 @@ func (g *Governor) do(ctx context.Context, what job, orders []order) {
 	case halt:
 		err = g.halt(ctx)
 	}
+	if what != look && owner.Err() == nil {
+		g.wrote(err)
+	}
 	if err != nil && ctx.Err() == nil {
 		g.cfg.Log.Debug("the governor's store did not answer", "vendor", g.cfg.Vendor, "err", err)
 	}
@@ -79,7 +83,11 @@ func (g *Governor) do(ctx context.Context, what job, orders []order) {
 // plan decides what to do now, and if nothing, for how long. Waiters who cannot
 // be served in time are sent away. g.mu is held.
 func (g *Governor) plan(now instant) (what job, orders []order, wait time.Duration) {
-	if g.waiting() > 0 && g.haltDue(now) {
+	again := g.mute.last + g.cfg.Poll - now.mono // the next write, after one that failed
+	if g.mute.failed == nil {
+		again = 0
+	}
+	if g.waiting() > 0 && g.haltDue(now) && again <= 0 {
 		return halt, nil, 0
 	}
 	g.turnAway(now)
@@ -101,6 +109,9 @@ func (g *Governor) plan(now instant) (what job, orders []order, wait time.Durati
 	}
 	if g.clock.off != "" {
 		return nothing, nil, clockAgain
+	}
+	if again > 0 { // reading goes on meanwhile
+		return nothing, nil, again
 	}
 	if g.leaseDue(now) {
 		return lease, nil, 0
@@ -187,5 +198,8 @@ func (g *Governor) orders(now instant) (orders []order, wait time.Duration) {
 // blindSince is how long somebody has been waiting for the store.
 // g.mu is held.
 func (g *Governor) blindSince(now instant) time.Duration {
+	if g.muted(now) != nil {
+		return now.mono - max(g.mute.since, g.since)
+	}
 	return now.mono - max(g.view.asked.mono, g.since)
 }

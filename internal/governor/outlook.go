@@ -138,6 +138,8 @@ func (g *Governor) hold(now instant) (fanout.Hold, time.Time, string) {
 		return fanout.Blind, time.Time{}, g.clock.off
 	case !g.clock.trusted(now) || !g.seen(now, g.cfg.Stale):
 		return fanout.Blind, time.Time{}, g.blindWhy(now)
+	case g.muted(now) != nil:
+		return fanout.Blind, time.Time{}, fmt.Sprintf("the governor's store cannot be written: %v", g.muted(now))
 	case stop.Kind != "":
 		return fanout.Stopped, time.Time{}, stop.text()
 	case it.Breaker.Open():
