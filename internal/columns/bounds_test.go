@@ -174,18 +174,18 @@ func TestDamaged(t *testing.T) {
 		}
 		found[err != nil]++
 	}
-	for n := 0; n < len(whole); n += 1 + len(whole)/60 {
+	for n := 0; n < len(whole); n += 1 + len(whole)/40 {
 		damage(fmt.Sprintf("cut to %d", n), whole[:n])
 	}
 	if found[false] > 0 {
 		t.Errorf("%d cut files were read", found[false])
 	}
-	for n := 0; n < len(whole); n += 1 + len(whole)/300 {
+	for n := 0; n < len(whole); n += 1 + len(whole)/150 {
 		b := bytes.Clone(whole)
 		b[n] ^= 1 << (n % 8)
 		damage(fmt.Sprintf("bit %d of byte %d", n%8, n), b)
 	}
-	for n := 0; n < len(published); n += 1 + len(published)/150 {
+	for n := 0; n < len(published); n += 1 + len(published)/70 {
 		b := bytes.Clone(published)
 		b[n] ^= 1 << (n % 8)
 		if _, err := read(b); err != nil && !strings.Contains(err.Error(), "published file") {
@@ -200,7 +200,7 @@ func TestDamaged(t *testing.T) {
 	if got := fmt.Sprintf("%#v", try(published, nil)); got != want {
 		t.Error("the file itself was changed")
 	}
-	if found[true] < 100 {
+	if found[true] < 80 {
 		t.Errorf("of damaged files %d were found and %d were not", found[true], found[false])
 	}
 	damage("nothing", nil)

@@ -15,7 +15,13 @@ import (
 // Cast merges sorted staged inputs into typed files. next is asked for a file
 // whenever one is needed; a file ends when it has about target bytes. It
 // returns what was made, also with an error: those files are whole.
-func Cast(ctx context.Context, in []Input, s Schema, target int64, next func() (File, error)) (made []Made, err error) {
+func Cast(ctx context.Context, in []Input, s Schema, target int64, next func() (File, error)) ([]Made, error) {
+	return CastOn(ctx, in, s, 0, target, next)
+}
+
+// CastOn goes on where a Cast of the same inputs has ended early: done is how
+// many rows its files have. It makes the files that would have followed.
+func CastOn(ctx context.Context, in []Input, s Schema, done int, target int64, next func() (File, error)) (made []Made, err error) {
 	meta, err := metadataOf(&s)
 	if err != nil {
 		return nil, fmt.Errorf("cast: %w", err)
@@ -25,11 +31,15 @@ func Cast(ctx context.Context, in []Input, s Schema, target int64, next func() (
 		return nil, fmt.Errorf("cast: %w", err)
 	}
 	defer m.close()
+	meta.encode(m.all)
 	k := newCasting(meta)
 	for _, c := range m.all {
 		c.plan = k.plan(c)
 	}
 	c, err := m.next()
+	for ; done > 0 && c != nil && err == nil; done-- {
+		c, err = m.next()
+	}
 	for c != nil && err == nil {
 		var one Made
 		if one, c, err = k.file(m, c, target, next); err == nil {
@@ -97,6 +107,7 @@ type casting struct {
 	fitter fitter
 	*making
 	keys    []string // the path of the record
+	shown   [][]byte // the same, as Unicode text
 	scanner scanner
 	others  []cell // of the row, by column: those found in the rest
 	misfits []misfit
@@ -147,18 +158,15 @@ func (k *casting) plan(c *cursor) (p plan) {
 func (k *casting) row(c *cursor) (err error) {
 	defer guard(c.name, &err)
 	if !c.goes || k.keys == nil {
-		k.keys = make([]string, len(c.line.path))
-		for i, key := range c.line.path {
-			k.keys[i] = string(key)
-		}
+		k.record(c)
 	}
 	k.path(k.keys)
 	for i, b := range k.constants {
 		k.bytes(i, b, 0)
 	}
 	k.copied(len(k.constants), c.line.upload, 0)
-	for i, key := range c.line.path {
-		k.copied(k.places.tiers+i, key, 0)
+	for i, key := range k.shown {
+		k.bytes(k.places.tiers+i, key, 0)
 	}
 	k.set(k.places.at, parquet.Int64Value(c.line.at), 0)
 	k.misfits = k.misfits[:0]
@@ -178,6 +186,15 @@ func (k *casting) row(c *cursor) (err error) {
 	k.variant(c)
 	k.key()
 	return nil
+}
+
+// record takes the path of a record.
+func (k *casting) record(c *cursor) {
+	k.keys, k.shown = make([]string, len(c.line.path)), make([][]byte, len(c.line.path))
+	for i, key := range c.line.path {
+		k.keys[i] = string(key)
+		k.shown[i] = clean(nil, key)
+	}
 }
 
 // data casts the values that have columns.

@@ -62,12 +62,13 @@ func union(all []*cursor, path []string) stagedMetadata {
 	shapes := map[string]shape{}
 	for _, c := range all {
 		m.Rest = m.Rest || c.meta.Rest
+		m.Rows += c.meta.Rows // at most
 		for _, s := range c.meta.Fields {
 			u := shapes[s.Name]
 			u.Name = s.Name
 			u.Lit, u.Num, u.Decimal = u.Lit || s.Lit, u.Num || s.Num, u.Decimal || s.Decimal
 			u.Text, u.Raw = u.Text || s.Text, u.Raw || s.Raw
-			u.Varied, u.Various = u.Varied || s.Varied, u.Various || s.Various
+			u.Nums, u.Texts = max(u.Nums, s.Nums), max(u.Texts, s.Texts)
 			shapes[s.Name] = u
 		}
 	}

@@ -35,6 +35,7 @@ func (l *leaf) Value(reflect.Value) (none reflect.Value) { return none }
 // layout is how a file is written.
 type layout struct {
 	group   int // bytes of a row group, raw
+	rows    int // of a row group, about
 	page    int // bytes of a page, raw
 	version int // of data pages
 	codec   *packer
@@ -43,9 +44,9 @@ type layout struct {
 
 var (
 	// Staged files are read by nobody but this package, soon and once.
-	stagedLayout = layout{group: 4 << 20, page: 64 << 10, version: 2, codec: &packer{level: zstd.SpeedFastest}, dict: 256 << 10}
+	stagedLayout = layout{group: 4 << 20, rows: 20_000, page: 64 << 10, version: 2, codec: &packer{level: zstd.SpeedFastest}, dict: 256 << 10}
 	// Published files are read for years by engines of every age.
-	publishedLayout = layout{group: 32 << 20, page: 256 << 10, version: 1, codec: &packer{level: zstd.SpeedDefault}, dict: 1 << 20}
+	publishedLayout = layout{group: 32 << 20, rows: 200_000, page: 256 << 10, version: 1, codec: &packer{level: zstd.SpeedDefault}, dict: 1 << 20}
 )
 
 var (
@@ -78,7 +79,7 @@ func (p *packer) Decode(dst, src []byte) ([]byte, error) { return parquet.Zstd.D
 // writer writes a file row by row, gathering the values of a chunk of rows for
 // each column before they go to Parquet.
 type writer struct {
-	to      *parquet.Writer
+	to      *parquet.GenericWriter[any]
 	columns []*parquet.ColumnWriter
 	values  [][]parquet.Value
 	nulls   []parquet.Value
@@ -92,9 +93,10 @@ type writer struct {
 
 func newWriter(w io.Writer, root *table, l layout, metadata string) *writer {
 	out := &writer{layout: l, chunk: min(max(1<<16/len(root.columns), 16), 1024)}
-	out.to = parquet.NewWriter(w, parquet.NewSchema("table", root),
+	out.to = parquet.NewGenericWriter[any](w, parquet.NewSchema("table", root),
 		parquet.Compression(l.codec),
-		parquet.PageBufferSize(l.page), parquet.DataPageVersion(l.version), parquet.DataPageStatistics(true),
+		parquet.PageBufferSize(l.page), parquet.DataPageVersion(l.version), // The index of pages has their least and greatest, cut short; page heads would have them whole.
+		parquet.DataPageStatistics(false),
 		parquet.DictionaryMaxBytes(l.dict), parquet.CreatedBy("sluice", "1", "0"),
 		parquet.KeyValueMetadata(metadataKey, metadata))
 	out.columns = out.to.ColumnWriters()

@@ -24,12 +24,13 @@ type publishedMetadata struct {
 	Columns    []Column `json:"columns"`
 	Key        []string `json:"key,omitempty"`
 	Variant    bool     `json:"variant,omitempty"`
+	Plain      []string `json:"plain,omitempty"` // fields whose values seldom repeat
 }
 
 // The lineage of a published file, before the tiers' columns.
 var constants = []string{"_run", "_generation", "_source", "_upload"}
 
-// of is what a file of a schema says. Columns of no type are left out.
+// metadataOf is what a file of a schema says. Columns of no type are left out.
 func metadataOf(s *Schema) (*publishedMetadata, error) {
 	m := &publishedMetadata{Format: 1, Source: s.Source, Run: s.Run, Generation: s.Generation, Path: s.Path, Key: s.Key, Variant: s.Variant}
 	for _, c := range s.Columns {
@@ -60,7 +61,7 @@ func metadataOf(s *Schema) (*publishedMetadata, error) {
 	return m, nil
 }
 
-// layout of the columns of a published file.
+// places are the columns of a published file.
 type places struct{ tiers, at, key, data, variant, all int }
 
 func (m *publishedMetadata) places() (p places) {
@@ -82,10 +83,10 @@ func (m *publishedMetadata) places() (p places) {
 func (m *publishedMetadata) root() *table {
 	t := &table{}
 	add := func(name string, node parquet.Node) {
-		if node.Type().Kind() != parquet.Boolean {
-			node = parquet.Encoded(node, dictionary)
-		}
-		t.columns = append(t.columns, &leaf{node, name})
+		t.columns = append(t.columns, &leaf{parquet.Encoded(node, dictionary), name})
+	}
+	plain := func(name string, node parquet.Node) {
+		t.columns = append(t.columns, &leaf{parquet.Encoded(node, &parquet.Plain), name})
 	}
 	for _, name := range constants {
 		add(name, parquet.String())
@@ -95,10 +96,14 @@ func (m *publishedMetadata) root() *table {
 	}
 	add("_fetched_at", parquet.Timestamp(parquet.Microsecond))
 	if len(m.Key) > 0 {
-		add("_key", parquet.String())
+		plain("_key", parquet.String())
 	}
 	for _, c := range m.Columns {
-		add(c.Name, parquet.Optional(c.Type.node()))
+		if c.Type == TypeBool || slices.Contains(m.Plain, c.Field) {
+			plain(c.Name, parquet.Optional(c.Type.node()))
+		} else {
+			add(c.Name, parquet.Optional(c.Type.node()))
+		}
 	}
 	if m.Variant {
 		add("_variant", parquet.Optional(parquet.String()))
@@ -138,6 +143,24 @@ func (c *counted) Write(p []byte) (int, error) {
 	c.n += int64(n)
 	c.hash.Write(p[:n])
 	return n, err
+}
+
+// encode chooses how columns are encoded, by what was seen when their values
+// were staged.
+func (m *publishedMetadata) encode(all []*cursor) {
+	rows := 0
+	different := map[string]int{}
+	for _, c := range all {
+		rows += c.meta.Rows
+		for _, s := range c.meta.Fields {
+			different[s.Name] = max(different[s.Name], s.Nums, s.Texts)
+		}
+	}
+	for _, c := range m.Columns {
+		if !pays(different[c.Field], min(rows, publishedLayout.rows)) {
+			m.Plain = append(m.Plain, c.Field)
+		}
+	}
 }
 
 // making is a published file under way.

@@ -125,7 +125,7 @@ func open(name string, at io.ReaderAt, size int64, metadata any) (r *reader, err
 	}
 	text, ok := f.Lookup(metadataKey)
 	if !ok {
-		return nil, errors.New("Sluice did not write it")
+		return nil, errors.New("it says nothing of itself: another program wrote it")
 	}
 	if err := json.Unmarshal([]byte(text), metadata); err != nil {
 		return nil, fmt.Errorf("what it says of itself: %w", err)

@@ -25,6 +25,7 @@ func Recast(ctx context.Context, in io.ReaderAt, size int64, s Schema, w io.Writ
 	if err != nil {
 		return Made{}, fmt.Errorf("recast: %w", err)
 	}
+	meta.Plain = old.Plain
 	k, err := newRecasting(r, old, meta)
 	if err != nil {
 		return Made{}, fmt.Errorf("recast: %w", err)

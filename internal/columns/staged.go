@@ -41,9 +41,9 @@ type shape struct {
 	Lit     bool   `json:"lit,omitempty"`
 	Num     bool   `json:"num,omitempty"`
 	Decimal bool   `json:"decimal,omitempty"` // numbers are digits<<5 | scale
-	Varied  bool   `json:"varied,omitempty"`  // numbers seldom repeat
+	Nums    int    `json:"nums,omitempty"`    // about how many different numbers there are
 	Text    bool   `json:"text,omitempty"`
-	Various bool   `json:"various,omitempty"` // texts seldom repeat
+	Texts   int    `json:"texts,omitempty"` // and texts
 	Raw     bool   `json:"raw,omitempty"`
 }
 
@@ -51,6 +51,7 @@ type shape struct {
 type stagedMetadata struct {
 	Format int      `json:"staged"` // 1
 	Path   []string `json:"path"`
+	Rows   int      `json:"rows"`
 	Fields []shape  `json:"fields"`
 	Rest   bool     `json:"rest,omitempty"`
 }
@@ -61,11 +62,11 @@ func (m *stagedMetadata) root() *table {
 	add := func(name string, node parquet.Node, how encoding.Encoding) {
 		t.columns = append(t.columns, &leaf{parquet.Encoded(node, how), name})
 	}
-	either := func(varies bool, how encoding.Encoding) encoding.Encoding {
-		if varies {
-			return how
+	either := func(different int, how encoding.Encoding) encoding.Encoding {
+		if pays(different, min(m.Rows, stagedLayout.rows)) {
+			return dictionary
 		}
-		return dictionary
+		return how
 	}
 	for i, name := range lineageNames {
 		switch i {
@@ -88,10 +89,10 @@ func (m *stagedMetadata) root() *table {
 			add(name+"_lit", parquet.Optional(parquet.Leaf(parquet.Int32Type)), dictionary)
 		}
 		if s.Num {
-			add(name+"_num", parquet.Optional(parquet.Leaf(parquet.Int64Type)), either(s.Varied, deltas))
+			add(name+"_num", parquet.Optional(parquet.Leaf(parquet.Int64Type)), either(s.Nums, deltas))
 		}
 		if s.Text {
-			add(name+"_text", parquet.Optional(parquet.Leaf(parquet.ByteArrayType)), either(s.Various, texts))
+			add(name+"_text", parquet.Optional(parquet.Leaf(parquet.ByteArrayType)), either(s.Texts, texts))
 		}
 		if s.Raw {
 			add(name+"_raw", parquet.Optional(parquet.Leaf(parquet.ByteArrayType)), dictionary)

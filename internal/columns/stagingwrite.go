@@ -21,7 +21,7 @@ func (s *Staging) Write(to io.Writer) (Staged, error) {
 			fields = append(fields, f)
 		}
 	}
-	m := stagedMetadata{Path: s.path, Rest: len(s.rest.rows) > 0}
+	m := stagedMetadata{Path: s.path, Rows: len(s.sizes), Rest: len(s.rest.rows) > 0}
 	var seen sample
 	for _, f := range fields {
 		m.Fields = append(m.Fields, f.shape(&seen))
@@ -153,8 +153,8 @@ func (f *field) shape(seen *sample) shape {
 	s.Num = has[formInt] || has[formDec]
 	s.Text = has[formText]
 	s.Raw = has[formRaw] || s.Decimal && long
-	s.Varied = s.Num && !seen.repeats(f, formInt, formDec)
-	s.Various = s.Text && !seen.repeats(f, formText, formText)
+	s.Nums = seen.different(f, formInt, formDec)
+	s.Texts = seen.different(f, formText, formText)
 	return s
 }
 
@@ -164,9 +164,10 @@ type sample struct {
 	nums  map[int64]struct{}
 }
 
-// repeats looks at some values of two forms: a dictionary pays where half of
-// them have been there before.
-func (s *sample) repeats(f *field, a, b form) bool {
+// different looks at some values of two forms and says about how many
+// different ones there are: as many as are seen, where most are seen again;
+// else as many as make so few meet (as with birthdays).
+func (s *sample) different(f *field, a, b form) int {
 	const size = 512
 	if s.nums == nil {
 		s.texts, s.nums = map[string]struct{}{}, map[int64]struct{}{}
@@ -186,5 +187,13 @@ func (s *sample) repeats(f *field, a, b form) bool {
 		}
 		looked++
 	}
-	return 2*(len(s.texts)+len(s.nums)) <= looked
+	seen := len(s.texts) + len(s.nums)
+	if 2*seen <= looked {
+		return seen
+	}
+	return looked * looked / (2*(looked-seen) + 1)
 }
+
+// pays says whether a dictionary of so many values is worth its place among
+// so many rows.
+func pays(different, rows int) bool { return 8*different <= rows }

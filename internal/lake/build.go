@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -114,7 +115,7 @@ func (l *Lake) gathered(ctx context.Context, name string, path []string, in []in
 	if there || err != nil {
 		return out, err
 	}
-	if late(soft) {
+	if l.late(soft) {
 		return out, ErrUnfinished
 	}
 	opened, err := l.open(ctx, in)
@@ -191,54 +192,72 @@ func (b *build) build(ctx context.Context) error {
 		}
 		in = next
 	}
-	if late(b.soft) {
+	if b.l.late(b.soft) {
 		return ErrUnfinished
 	}
-	if err := b.cast(ctx, in); err != nil {
+	if err := b.cast(ctx, in, prefix+"cast.json"); err != nil {
 		return fmt.Errorf("making table %s of run %s: %w", b.table, b.run.ID, err)
 	}
 	return b.l.write(ctx, prefix+"made.json", b.fresh)
 }
 
-// cast writes the files that will be read.
-func (b *build) cast(ctx context.Context, in []input) error {
+// cast writes the files that will be read. When soft comes, it notes which files
+// there are, and the next try goes on behind them.
+func (b *build) cast(ctx context.Context, in []input, progress string) error {
 	opened, err := b.l.open(ctx, in)
 	defer closeAll(opened)
 	if err != nil {
 		return err
 	}
+	had := b.fresh // what a try before this has made
+	if _, err := b.l.readIf(ctx, progress, &had); err != nil {
+		return err
+	}
+	b.fresh.Files, b.fresh.Rows = had.Files, had.Rows
 	prefix := b.l.prefix(b.table, b.run) + b.fresh.Generation
-	var names []string
-	made, err := columns.Cast(ctx, inputsOf(opened), b.fresh.columns(b.run.ID, b.l.Plan.Name), b.l.target(), func() (columns.File, error) {
-		name := fmt.Sprintf("%s-%05d.parquet", prefix, len(names))
-		names = append(names, name)
-		return b.l.newSpool(ctx, name)
+	n, first := len(had.Files), len(had.Files)
+	made, err := columns.CastOn(ctx, inputsOf(opened), b.fresh.columns(b.run.ID, b.l.Plan.Name), had.Rows, b.l.target(), func() (columns.File, error) {
+		if b.l.late(b.soft) && n > first { // a try that makes no file would be repeated for ever
+			return nil, ErrUnfinished
+		}
+		n++
+		return b.l.newSpool(ctx, fmt.Sprintf("%s-%05d.parquet", prefix, n-1))
 	})
+	for i, m := range made {
+		b.fresh.Files = append(b.fresh.Files, File{fmt.Sprintf("%s-%05d.parquet", prefix, first+i), m})
+		b.fresh.Rows += m.Rows
+	}
+	if errors.Is(err, ErrUnfinished) {
+		return errors.Join(b.l.write(ctx, progress, b.fresh), ErrUnfinished)
+	}
 	if err != nil {
 		return err
 	}
-	b.fresh.Rows, b.fresh.Files, b.fresh.Misfits = 0, nil, nil
-	misfits := map[string]columns.Misfit{}
-	for i, m := range made {
-		b.fresh.Files = append(b.fresh.Files, File{names[i], m})
-		b.fresh.Rows += m.Rows
-		for column, fit := range m.Misfits {
-			had, was := misfits[column]
+	b.fresh.misfits()
+	if b.fresh.Rows != b.rows {
+		return fmt.Errorf("%d rows were made of %d: this is a mistake in Sluice, and nothing is published", b.fresh.Rows, b.rows)
+	}
+	return nil
+}
+
+// misfits adds up what the files say of values that did not fit.
+func (p *Published) misfits() {
+	all := map[string]columns.Misfit{}
+	for _, f := range p.Files {
+		for column, fit := range f.Misfits {
+			had, was := all[column]
 			fit.Rows += had.Rows
 			fit.Kinds |= had.Kinds
 			if was {
 				fit.Example, fit.Upload = had.Example, had.Upload
 			}
-			misfits[column] = fit
+			all[column] = fit
 		}
 	}
-	for _, column := range sortedKeys(misfits) {
-		b.fresh.Misfits = append(b.fresh.Misfits, Misfit{column, misfits[column]})
+	p.Misfits = nil
+	for _, column := range sortedKeys(all) {
+		p.Misfits = append(p.Misfits, Misfit{column, all[column]})
 	}
-	if b.fresh.Rows != b.rows {
-		return fmt.Errorf("%d rows were made of %d: this is a mistake in Sluice, and nothing is published", b.fresh.Rows, b.rows)
-	}
-	return nil
 }
 
 // columns is the schema as a file is written with it.

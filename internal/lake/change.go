@@ -60,13 +60,11 @@ func (c *change) plan(ctx context.Context, table string) error {
 		}
 	}
 	seen := map[string]columns.FieldSeen{}
-	rest := false
 	for _, p := range c.all {
 		for _, in := range p.inputs[table] {
 			for field, s := range in.staged.Fields {
 				seen[field] = seen[field].Union(s)
 			}
-			rest = rest || in.staged.Rest > 0
 		}
 	}
 	last := c.all[len(c.all)-1].run.ID
@@ -74,7 +72,6 @@ func (c *change) plan(ctx context.Context, table string) error {
 	if err != nil {
 		return refuse(last, "table %s: %v", table, err)
 	}
-	schema.Variant = schema.Variant || rest
 	c.schemas = append(c.schemas, schema)
 	for _, p := range c.all {
 		b := &build{l: l, run: p.run, table: table, soft: c.soft, parts: p.inputs[table], rows: p.rows[table], fresh: Published{Schema: schema, Change: changed}}
@@ -159,7 +156,7 @@ func (c *change) carryOut(ctx context.Context) ([]Publication, error) {
 		return nil, err
 	}
 	// The new rows count, the old ones do not.
-	return out, c.tidy(ctx, now)
+	return out, c.tidy(ctx, out, now)
 }
 
 func (b *build) typeOf(column string) columns.Type {
@@ -239,8 +236,8 @@ func (c *change) manifest(ctx context.Context, p *publishing, now time.Time) (Pu
 	return pub, lines, nil
 }
 
-// published is what a run was published as, if it and the spec are still the
-// same; else nil.
+// published is what a run was published as, if its ledger is still the same; else
+// nil. With another spec it is not made anew before somebody asks for that.
 func (l *Lake) published(ctx context.Context, id string) (*Publication, error) {
 	r, err := l.Runs.Get(ctx, id)
 	if err != nil {
@@ -253,7 +250,7 @@ func (l *Lake) published(ctx context.Context, id string) (*Publication, error) {
 	at := ""
 	for _, table := range l.Plan.Lake.Tables {
 		line, there := x.line(id, table.Name)
-		if !there || line.Rev != r.Rev || line.Spec != l.specID() || r.State != run.Closed {
+		if !there || line.Rev != r.Rev || r.State != run.Closed {
 			return nil, nil
 		}
 		at = line.Manifest
@@ -262,7 +259,7 @@ func (l *Lake) published(ctx context.Context, id string) (*Publication, error) {
 	if err := l.read(ctx, at, pub); err != nil {
 		return nil, err
 	}
-	return pub, l.tidyAgain(ctx, r, r.Verdict.Dead == 0 && len(pub.Left) == 0)
+	return pub, l.tidied(ctx, *pub)
 }
 
 // table1 reads one table of the manifest that a line names.

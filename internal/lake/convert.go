@@ -267,7 +267,7 @@ func (l *Lake) Follow(ctx context.Context, id string, pause time.Duration) {
 // convertAll converts objects, two at a time, until soft.
 func (l *Lake) convertAll(ctx context.Context, r run.Run, objects []string, soft time.Time) error {
 	return each(ctx, 2, objects, func(ctx context.Context, object string) error {
-		if late(soft) {
+		if l.late(soft) {
 			return ErrUnfinished
 		}
 		if err := l.convert(ctx, r, object); err != nil && !errors.Is(err, ErrCorrupt) {
@@ -278,7 +278,7 @@ func (l *Lake) convertAll(ctx context.Context, r run.Run, objects []string, soft
 }
 
 // late tells whether nothing more is to be started; a zero soft is never.
-func late(soft time.Time) bool { return !soft.IsZero() && time.Now().After(soft) }
+func (l *Lake) late(soft time.Time) bool { return !soft.IsZero() && l.clock().After(soft) }
 
 // each calls do for all of them, so many at a time, and waits. The first error
 // ends it.

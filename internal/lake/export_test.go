@@ -1,5 +1,7 @@
 package lake
 
+import "time"
+
 // SetPartSize makes the selection of large runs visible with small ones.
 func SetPartSize(n int) (restore func()) {
 	was := partSize
@@ -13,3 +15,6 @@ func SetMostPage(n int) (restore func()) {
 	mostPage = n
 	return func() { mostPage = was }
 }
+
+// SetClock sets what tells a lake whether its time is over.
+func (l *Lake) SetClock(now func() time.Time) { l.now = now }

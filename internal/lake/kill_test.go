@@ -107,17 +107,25 @@ func TestKills(t *testing.T) {
 // and the whole is published.
 func TestDeadlines(t *testing.T) {
 	s := newSite(t, acme)
-	s.lake.Fan = 2
-	want := twoObjects(s, "acme-1", 1)
-	past := time.Now().Add(-time.Hour)
-	if _, err := s.lake.Publish(t.Context(), "acme-1", past); !errors.Is(err, lake.ErrUnfinished) {
-		t.Fatalf("with no time at all: %v", err)
+	s.lake.Fan, s.lake.Target = 3, 500_000
+	want := manyFiles(s)
+	begin := time.Now()
+	s.lake.SetClock(func() time.Time { return begin.Add(time.Duration(s.bucket.count()) * time.Second) }) // each operation takes one
+	calls := 0
+	for err := error(lake.ErrUnfinished); err != nil; calls++ {
+		soft := begin.Add(time.Duration(s.bucket.count()+110) * time.Second)
+		if _, err = s.lake.Publish(t.Context(), "acme-1", soft); err != nil && !errors.Is(err, lake.ErrUnfinished) {
+			t.Fatal(err)
+		}
+		if got := s.rows("points"); err != nil && len(got) > 0 || calls > 100 {
+			t.Fatalf("after %d calls a reader sees %d rows", calls, len(got))
+		}
 	}
-	if got := s.rows("points"); len(got) > 0 {
-		t.Fatalf("a reader sees %v", got)
+	if calls < 4 {
+		t.Errorf("published in %d calls", calls)
 	}
-	s.publish("acme-1")
-	equal(t, "rows", strings.Join(s.rows("points"), "\n"), strings.Join(want, "\n"))
+	equal(t, "rows", strings.Join(short(s.rows("points")), "\n"), strings.Join(want, "\n"))
+	t.Logf("published in %d calls", calls)
 }
 
 // TestTwoPublishers: of two that publish runs of one vendor at once neither

@@ -64,6 +64,8 @@ type Lake struct {
 	Fan     int           // files that are merged at once; 0: 48
 	Grace   time.Duration // for how long files stay that have been replaced; 0: a day
 	Log     *slog.Logger  // nil: none
+
+	now func() time.Time // tests; nil: time.Now
 }
 
 // ErrUnfinished says that a publication has met its deadline: the next call goes
@@ -95,6 +97,13 @@ const version = "1"
 
 func (l *Lake) target() int64 { return cmp.Or(l.Target, 128<<20) }
 func (l *Lake) fan() int      { return cmp.Or(l.Fan, 48) }
+
+func (l *Lake) clock() time.Time {
+	if l.now == nil {
+		return time.Now()
+	}
+	return l.now()
+}
 
 func (l *Lake) log() *slog.Logger {
 	if l.Log == nil {

@@ -90,8 +90,17 @@ func TestAnyOrder(t *testing.T) {
 func TestManyFiles(t *testing.T) {
 	s := newSite(t, acme)
 	s.lake.Fan, s.lake.Target = 3, 500_000
+	want := manyFiles(s)
+	p := s.publish("acme-1")
+	equal(t, "rows", strings.Join(short(s.rows("points")), "\n"), strings.Join(want, "\n"))
+	if n := len(p.Tables[0].Files); n < 2 {
+		t.Errorf("%d files", n)
+	}
+}
+
+// manyFiles is a run of forty objects, as its rows are to come out.
+func manyFiles(s *site) (want []string) {
 	var objects [][]page
-	var want []string
 	for n := range 40 {
 		device := fmt.Sprintf("d%03d", (n*17)%40)
 		rows := make([]string, 400)
@@ -107,15 +116,15 @@ func TestManyFiles(t *testing.T) {
 			want = append(want, fmt.Sprintf("acme-1 d%03d: a=%d", n, i))
 		}
 	}
-	p := s.publish("acme-1")
-	got := s.rows("points")
-	for i := range got {
-		got[i], _, _ = strings.Cut(got[i], " pad=")
+	return want
+}
+
+// short leaves out the padding.
+func short(rows []string) []string {
+	for i := range rows {
+		rows[i], _, _ = strings.Cut(rows[i], " pad=")
 	}
-	equal(t, "rows", strings.Join(got, "\n"), strings.Join(want, "\n"))
-	if n := len(p.Tables[0].Files); n < 2 {
-		t.Errorf("%d files", n)
-	}
+	return rows
 }
 
 // TestSupersede: a newer run of the same window takes the older one's place in

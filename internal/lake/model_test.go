@@ -49,6 +49,13 @@ func (b *bucket) op(do func() error) error {
 	return do()
 }
 
+// count is how many operations there have been.
+func (b *bucket) count() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.ops
+}
+
 // revive lets another process go on with what is there.
 func (b *bucket) revive() { b.ops, b.kill = 0, -1 }
 

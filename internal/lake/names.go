@@ -31,12 +31,8 @@ func landed(object string) (run, tier, id string, err error) {
 
 func (l *Lake) staged() string { return "staged/" + l.Plan.Name + "/spec=" + l.specID() + "/" }
 
-func (l *Lake) partPrefix(table string, r run.Run) string {
-	return l.staged() + "table=" + table + "/date=" + l.date(r) + "/run=" + r.ID + "/"
-}
-
 func (l *Lake) partName(table string, r run.Run, id string, n int) string {
-	return fmt.Sprintf("%s%s-%03d.parquet", l.partPrefix(table, r), id, n)
+	return fmt.Sprintf("%stable=%s/date=%s/run=%s/%s-%03d.parquet", l.staged(), table, l.date(r), r.ID, id, n)
 }
 
 func (l *Lake) markers(run, tier string) string { return l.staged() + landing.Prefix(run, tier) }

@@ -69,7 +69,7 @@ func (r *recast) carryOut(ctx context.Context, soft time.Time) error {
 	}
 	r.fresh.Files, r.fresh.Rows, r.fresh.Misfits = nil, 0, r.from.Misfits
 	for n, old := range r.from.Files {
-		if late(soft) {
+		if r.l.late(soft) {
 			return ErrUnfinished
 		}
 		file := fmt.Sprintf("%s%s-%05d.parquet", r.line.Prefix, r.fresh.Generation, n)

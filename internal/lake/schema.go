@@ -52,8 +52,9 @@ func (l *Lake) merged(table string, had Schema, was bool, seen map[string]column
 			return m.s, m.change, fmt.Errorf("%w: `sluice lake rebuild --all %s` makes all runs anew", err, l.Plan.Name)
 		}
 	}
-	// Misfits of declared columns, and whatever the contract leaves out.
-	m.s.Variant = m.s.Variant || len(spec.Columns) > 0 || spec.Contract == "variant"
+	// Misfits of declared columns, what the contract leaves out, texts that are no
+	// Unicode: some table may need it on any day, so each has it.
+	m.s.Variant = true
 	for _, field := range slices.Sorted(maps.Keys(seen)) {
 		if err := m.field(field, seen[field]); err != nil {
 			return m.s, m.change, err
@@ -68,6 +69,9 @@ func (l *Lake) merged(table string, had Schema, was bool, seen map[string]column
 		m.change.New, m.change.Widened, m.change.Vanished = nil, nil, nil
 	}
 	m.s.Empty = m.change.Empty
+	if !m.keyed() {
+		m.s.Key = nil // nobody has had a value for it yet
+	}
 	return m.s, m.change, nil
 }
 
@@ -78,6 +82,16 @@ type merging struct {
 	open   bool // new fields become columns, and types widen
 	taken  map[string]bool
 	change Change
+}
+
+// keyed tells whether all fields of the natural key are columns.
+func (m *merging) keyed() bool {
+	for _, field := range m.s.Key {
+		if !slices.ContainsFunc(m.s.Columns, func(c columns.Column) bool { return c.Field == field }) {
+			return false
+		}
+	}
+	return true
 }
 
 // declare puts a declared column in its place.
@@ -125,7 +139,6 @@ func (m *merging) field(field string, seen columns.FieldSeen) error {
 	case m.spec.Contract == "freeze":
 		return fmt.Errorf("field %q is new (%s, such as %s), and the contract is freeze: declare it, or take another contract", field, seen.Kinds, example(seen))
 	}
-	m.s.Variant = true
 	m.change.Left = append(m.change.Left, field)
 	return nil
 }

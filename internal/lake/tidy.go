@@ -5,66 +5,58 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sluicehq/sluice/internal/landing"
-	"github.com/sluicehq/sluice/internal/run"
 )
 
-// tidy removes what is of no use any more: work under way, staged files of runs
-// that are whole, notes, and files whose grace is over.
-func (c *change) tidy(ctx context.Context, now time.Time) error {
-	l := c.l
-	for _, p := range c.all {
-		if err := l.clear(ctx, l.workPrefix(p.run.ID)); err != nil {
-			return err
-		}
-		if err := l.Store.Delete(ctx, l.refusedName(p.run.ID)); err != nil {
-			return fmt.Errorf("removing %s: %w", l.refusedName(p.run.ID), err)
-		}
-		if p.run.Verdict.Dead > 0 || len(p.left) > 0 {
-			continue // it may be opened again: what is staged is used then
-		}
-		if err := l.unstage(ctx, p); err != nil {
+// tidy removes what is of no use any more: notes, work under way, staged files,
+// and files whose grace is over.
+func (c *change) tidy(ctx context.Context, all []Publication, now time.Time) error {
+	for _, pub := range all {
+		if err := c.l.tidied(ctx, pub); err != nil {
 			return err
 		}
 	}
-	return l.sweep(ctx, c.x, now)
+	return c.l.sweep(ctx, c.x, now)
 }
 
-// tidyAgain does what a publication that was switched may not have come to.
-func (l *Lake) tidyAgain(ctx context.Context, r run.Run, whole bool) error {
-	prefixes := []string{l.workPrefix(r.ID)}
-	if whole {
-		for _, tier := range l.tiers() {
-			prefixes = append(prefixes, l.markers(r.ID, tier))
-		}
-		for _, t := range l.Plan.Lake.Tables {
-			prefixes = append(prefixes, l.partPrefix(t.Name, r))
-		}
+// tidied removes what was needed to make a publication, and is done again for
+// one that may not have come to it.
+func (l *Lake) tidied(ctx context.Context, pub Publication) error {
+	id := pub.Run.ID
+	if err := l.clear(ctx, l.workPrefix(id)); err != nil {
+		return err
 	}
-	for _, p := range prefixes {
-		if err := l.clear(ctx, p); err != nil {
-			return err
-		}
+	if err := l.Store.Delete(ctx, l.refusedName(id)); err != nil {
+		return fmt.Errorf("removing %s: %w", l.refusedName(id), err)
 	}
-	return nil
+	if pub.Run.Verdict.Dead > 0 || len(pub.Left) > 0 {
+		return nil // it may be opened again: what is staged is used then
+	}
+	return l.unstage(ctx, id)
 }
 
-// unstage removes the staged files of a run, the markers first: without its
-// marker an object is converted anew.
-func (l *Lake) unstage(ctx context.Context, p *publishing) error {
-	var names []string
-	for _, o := range p.sel.objects {
-		names = append(names, o.marker)
-	}
-	for _, o := range p.sel.objects {
-		for _, part := range o.parts {
-			names = append(names, part.Name)
+// unstage removes the staged files of a run, by whatever spec, the markers first:
+// without its marker an object is converted anew.
+func (l *Lake) unstage(ctx context.Context, id string) error {
+	var markers, parts []string
+	err := l.Store.List(ctx, "staged/"+l.Plan.Name+"/", func(name string) error {
+		switch {
+		case !strings.Contains(name, "/run="+id+"/"):
+		case strings.HasSuffix(name, ".json"):
+			markers = append(markers, name)
+		default:
+			parts = append(parts, name)
 		}
+		return nil
+	})
+	if err == nil {
+		err = l.Store.Delete(ctx, append(markers, parts...)...)
 	}
-	if err := l.Store.Delete(ctx, names...); err != nil {
-		return fmt.Errorf("removing the staged files of run %s: %w", p.run.ID, err)
+	if err != nil {
+		return fmt.Errorf("removing the staged files of run %s: %w", id, err)
 	}
 	return nil
 }
