@@ -57,6 +57,9 @@ func anyTier(vendorapi.Tier) bool { return true }
 // claimed tells whether a tier's nodes are claimed.
 func claimed(t vendorapi.Tier) bool { return t.Unique }
 
+// tabled tells whether a tier's rows become tables.
+func tabled(t vendorapi.Tier) bool { return len(t.Tables) > 0 }
+
 // completeSpecLimit completes a spec, then one of its limits.
 func (a *app) completeSpecLimit(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 	if len(args) == 0 {

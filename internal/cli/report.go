@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -85,6 +86,7 @@ func (a *app) writeReport(ctx context.Context, h place, r run.Run, flags reportF
 func (a *app) factsOf(ctx context.Context, h place, r run.Run) (report.Facts, error) {
 	f := report.Facts{
 		Run: r, Window: windowText(r.Window), Made: time.Now(), OnAWS: a.on == onAWS, Unique: tiersOf(r.Vendor, claimed),
+		Lake:  len(r.Tiers) > 0 && slices.Contains(tiersOf(r.Vendor, tabled), r.Tiers[len(r.Tiers)-1]),
 		Again: "sluice repair " + r.ID + a.homeFlag(),
 	}
 	var err error

@@ -204,6 +204,9 @@ func (f *Fleet) tree(out *Forecast, a Assume, counts map[string]run.Count, verdi
 		out.model = append(out.model, p.Tier)
 		left := float64(max(0, p.Tier.Tasks-p.Ended))
 		out.Tree.Tasks += left
+		if i == len(f.Plan.Tiers)-1 && len(f.Plan.Tiers[i].Tables) > 0 {
+			out.Tree.Rows = left
+		}
 		if i < len(f.Runs.Tiers)-1 {
 			out.Tree.Lists += left
 		}

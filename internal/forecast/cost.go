@@ -21,6 +21,7 @@ type Tree struct {
 	Lists  float64 // of these, those with tiers below
 	Unique float64 // children of unique tiers
 	Tiers  int
+	Rows   float64 // of the tasks, those of the last tier, whose rows become tables; 0: they do not
 }
 
 // Work is what a run with a forecast uses on AWS, by what was counted of the
@@ -46,18 +47,39 @@ func (r Result) Work(t Tree, mb int) price.Work {
 	w.LambdaSeconds = active + minutes*0.3
 	w.LambdaMB = float64(mb)
 	w.LogBytes = w.LambdaRequests*330 + active/840*2500
+	return r.withLake(w, t)
+}
+
+// withLake adds what it takes to make tables of a run, by the requests that were
+// counted for a landed object and for a publication (docs/aws.md).
+func (r Result) withLake(w price.Work, t Tree) price.Work {
+	if t.Rows == 0 || len(r.Tiers) == 0 {
+		return w
+	}
+	last := r.Tiers[len(r.Tiers)-1]
+	objects := max(t.Rows/256, (last.To-last.From).Seconds()/10.5)
+	w.S3Puts += 2*objects + 10
+	w.S3Gets += 4*objects + 20
+	w.SQSRequests += 1.3 * objects
+	w.DynamoReads += objects + t.Tasks/12
+	w.LambdaRequests += objects / 2
+	w.LakeSeconds += objects/10 + 20
+	w.LakeMB = 512
+	w.LogBytes += objects / 2 * 500
 	return w
 }
 
 // Scaled is what a run uses, by what the last one did for so many calls. What
 // takes time rather than calls is taken from the forecast.
 func (r Result) Scaled(used map[string]float64, calls float64, t Tree, mb int) price.Work {
-	w := r.Work(t, mb)
 	if calls <= 0 || used["sqs"] == 0 {
-		return w
+		return r.Work(t, mb)
 	}
+	rows := t
+	t.Rows = 0
+	w := r.Work(t, mb)
 	by := r.Calls / calls
 	w.SQSRequests, w.DynamoWrites, w.DynamoReads = used["sqs"]*by, used["writes"]*by, used["reads"]*by
 	w.S3Puts, w.S3Gets = used["puts"]*by, used["gets"]*by
-	return w
+	return r.withLake(w, rows)
 }

@@ -96,6 +96,11 @@ func TestReferenceDay(t *testing.T) {
 	if got < 0.0774*0.92 || got > 0.0774*1.08 {
 		t.Errorf("$%.4f, counted were $0.0774", got)
 	}
+	withLake := price.Sum(price.USEast1.Run(r.Work(forecast.Tree{Tasks: 30_401, Lists: 5401, Unique: 5000, Tiers: 4, Rows: 25_000}, forecast.Memory(5))))
+	t.Logf("with its tables $%.4f", withLake)
+	if more := withLake - got; more < 0.008 || more > 0.022 { // $0.014 for puts and gets of 1,250 objects (docs/aws.md), and the time of the function
+		t.Errorf("its tables are to cost $%.4f more", more)
+	}
 	if mb := forecast.Memory(5); mb != 128 {
 		t.Errorf("%d MB for 5 calls a second", mb)
 	}

@@ -1,12 +1,14 @@
 package lake
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -65,6 +67,7 @@ type build struct {
 type input struct {
 	name   string
 	sum    string
+	size   int     // in bytes; 0: unknown
 	keep   *picked // nil: all of them
 	staged columns.Staged
 }
@@ -81,7 +84,7 @@ func (l *Lake) inputs(ctx context.Context, r run.Run, s *selection, table string
 			if p.Table != table {
 				continue
 			}
-			in := input{name: p.Name, sum: p.SHA256, staged: p.Staged}
+			in := input{name: p.Name, sum: p.SHA256, size: p.Bytes, staged: p.Staged}
 			if o.kept < o.of {
 				in.keep = o
 				if in, err = l.cleaned(ctx, r, table, in, soft); err != nil {
@@ -146,7 +149,7 @@ type opened struct {
 
 func (l *Lake) open(ctx context.Context, in []input) (out []opened, err error) {
 	for _, i := range in {
-		f, size, err := l.Store.Open(ctx, i.name)
+		f, size, err := l.openOne(ctx, i)
 		if err != nil {
 			return out, fmt.Errorf("opening %s: %w", i.name, err)
 		}
@@ -158,6 +161,27 @@ func (l *Lake) open(ctx context.Context, in []input) (out []opened, err error) {
 	}
 	return out, nil
 }
+
+// small is a file that is read whole, in one request, rather than in ranges.
+const small = 1 << 20
+
+func (l *Lake) openOne(ctx context.Context, in input) (landing.ReadAtCloser, int64, error) {
+	if in.size == 0 || in.size > small {
+		return l.Store.Open(ctx, in.name)
+	}
+	r, err := l.Store.Get(ctx, in.name)
+	if err != nil {
+		return nil, 0, err
+	}
+	defer r.Close()
+	data, err := io.ReadAll(io.LimitReader(r, small+1))
+	return whole{bytes.NewReader(data)}, int64(len(data)), err
+}
+
+// whole is a file in memory.
+type whole struct{ *bytes.Reader }
+
+func (whole) Close() error { return nil }
 
 func inputsOf(all []opened) (out []columns.Input) {
 	for _, o := range all {

@@ -62,6 +62,7 @@ type Work struct {
 	S3Puts, S3Gets                float64
 	LambdaRequests, LambdaSeconds float64
 	LambdaMB                      float64 // memory of the functions that used the seconds
+	LakeSeconds, LakeMB           float64 // of the lake's function, which has more memory
 	Ticks                         float64 // invocations by the scheduler
 	LogBytes                      float64
 	SecretsCalls                  float64
@@ -71,6 +72,7 @@ type Work struct {
 type Standing struct {
 	MetricHours  float64 // metrics times the hours of a day in which each is seen
 	AlarmMetrics float64 // metrics that alarms look at
+	QueuePolls   float64 // requests by which Lambda looks at the lake's queues, a day
 	Keys         float64 // of one's own, in KMS
 	TableGB      float64
 	BucketGB     float64
@@ -104,6 +106,7 @@ func (p Prices) Run(w Work) []Line {
 		{"S3", "read back", w.S3Gets, "gets", w.S3Gets * p.S3Get},
 		{"Lambda", "invocations", w.LambdaRequests, "requests", w.LambdaRequests * p.LambdaRequest},
 		{"Lambda", "time", gbs, "GB-s", gbs * p.LambdaGBSecond},
+		{"Lambda", "time of the lake", w.LakeSeconds * w.LakeMB / 1024, "GB-s", w.LakeSeconds * w.LakeMB / 1024 * p.LambdaGBSecond},
 		{"Scheduler", "ticks", w.Ticks, "invocations", w.Ticks * p.SchedulerInvoke},
 		{"CloudWatch", "logs", w.LogBytes / 1e6, "MB", w.LogBytes / 1e9 * p.LogsGB},
 		{"Secrets", "reads (Secrets Manager only)", w.SecretsCalls, "calls", w.SecretsCalls * p.SecretsCall},
@@ -115,6 +118,7 @@ func (p Prices) Day(s Standing) []Line {
 	return []Line{
 		{"CloudWatch", "metrics", s.MetricHours, "metric hours", s.MetricHours / hoursMonth * p.MetricMonth},
 		{"CloudWatch", "alarms", s.AlarmMetrics, "metrics", s.AlarmMetrics * p.AlarmMonth / daysMonth},
+		{"SQS", "polls of the lake's queues", s.QueuePolls, "requests", s.QueuePolls * p.SQSRequest},
 		{"KMS", "the alarms' key", s.Keys, "keys", s.Keys * p.KeyMonth / daysMonth},
 		{"CloudWatch", "logs kept", s.LogsGB, "GB", s.LogsGB * p.LogsGBMonth / daysMonth},
 		{"DynamoDB", "table", s.TableGB, "GB", s.TableGB * p.DynamoGBMonth / daysMonth},

@@ -24,6 +24,9 @@ func (g *gathering) cost() {
 		active := time.Duration(len(g.active[i])) * series.Slice
 		took.Tiers = append(took.Tiers, forecast.TierResult{Name: t.Name, To: min(active, took.Duration)})
 		tree.Tasks += float64(t.Known)
+		if i == len(d.Tiers)-1 && g.f.Lake {
+			tree.Rows = float64(t.Known)
+		}
 		if i < len(d.Tiers)-1 {
 			tree.Lists += float64(t.Known)
 		}

@@ -23,6 +23,7 @@ type Facts struct {
 	Causes []run.Cause          // of its dead tasks
 	Log    []governor.Entry     // the vendor's changes, of any time
 	Unique []string             // tiers whose nodes are claimed
+	Lake   bool                 // the last tier's rows become tables
 	Again  string               // the command that computes the verdict anew
 	OnAWS  bool
 }
