@@ -30,6 +30,7 @@ func TestHouse(t *testing.T) {
 		{"a report is made of what is handed in", "internal/report", []string{"internal/fanout", "internal/forecast", "internal/governor", "internal/landing", "internal/price", "internal/run", "internal/series"}, []string{"modernc.org", "github.com/spf13", "github.com/aws"}},
 		{"a forecast is arithmetic", "internal/forecast", []string{"internal/price"}, []string{"."}},
 		{"a series is figures over time", "internal/series", []string{"internal/fanout"}, []string{"."}},
+		{"columns are columns", "internal/columns", []string{}, []string{"modernc.org", "github.com/aws", "github.com/spf13"}},
 		{"the landing is what every worker carries", "internal/landing", []string{"internal/fanout"}, []string{"modernc.org", "github.com/spf13", "net/http"}},
 		{"a run knows no backend and no vendor client", "internal/run", []string{"internal/fanout", "internal/landing"}, []string{"modernc.org", "database/sql"}},
 		{"a backend imports the ports that it implements", "internal/localfleet", []string{"internal/fanout", "internal/governor", "internal/landing", "internal/run", "internal/series"}, []string{"github.com/spf13"}},
@@ -38,7 +39,10 @@ func TestHouse(t *testing.T) {
 		{"functions are light: no SQLite, no command line", "internal/functions", nil, []string{"modernc.org", "database/sql", "github.com/spf13", "github.com/vbauerster"}},
 		{"the drain's program is light", "workers/tier", nil, []string{"modernc.org", "database/sql", "github.com/spf13"}},
 		{"the closer's program is light", "workers/close", nil, []string{"modernc.org", "database/sql", "github.com/spf13"}},
+		{"the lake's function carries Parquet, no SQLite and no command line", "internal/lakeworker", nil, []string{"modernc.org", "github.com/spf13", "github.com/vbauerster", "gonum.org"}},
+		{"the lake's program is light but for Parquet", "workers/lake", nil, []string{"modernc.org", "github.com/spf13", "github.com/vbauerster", "gonum.org"}},
 		{"prices are figures and nothing else", "internal/price", []string{}, []string{"."}},
+		{"statements are made of names", "internal/lakesql", []string{}, []string{"."}},
 		{"the simulated vendor knows nothing of Sluice", "internal/vendorsim", []string{}, nil},
 	} {
 		reached, ok := deps[module+rule.who]
@@ -60,6 +64,13 @@ func TestHouse(t *testing.T) {
 			}
 		}
 	}
+	for _, pkg := range []string{"internal/awsfleet", "internal/fleet", "internal/functions", "workers/tier", "workers/close"} {
+		for _, dep := range deps[module+pkg] {
+			if tables(dep) {
+				t.Errorf("tables are made by the lake's function and the command: %s reaches %s", pkg, dep)
+			}
+		}
+	}
 	for pkg, reached := range deps {
 		for _, dep := range reached {
 			draws := []string{"internal/report", "internal/cli", "cmd/seed", "cmd/sluice"}
@@ -76,6 +87,12 @@ func TestHouse(t *testing.T) {
 	}
 }
 
+// tables tells whether a package is there to make tables.
+func tables(pkg string) bool {
+	ours := strings.TrimPrefix(pkg, module)
+	return slices.Contains([]string{"internal/lake", "internal/columns", "internal/lakeworker"}, ours) || strings.HasPrefix(pkg, "github.com/parquet-go")
+}
+
 // TestScheduledSeeder: the seeder as Lambda gets it is as light as the other
 // functions; by hand it is the operator's command, with both backends.
 func TestScheduledSeeder(t *testing.T) {
@@ -88,6 +105,9 @@ func TestScheduledSeeder(t *testing.T) {
 			if strings.HasPrefix(dep, heavy) {
 				t.Errorf("the scheduled seeder reaches %s", dep)
 			}
+		}
+		if tables(strings.TrimSpace(dep)) {
+			t.Errorf("the scheduled seeder reaches %s", dep)
 		}
 	}
 }

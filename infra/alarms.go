@@ -44,7 +44,9 @@ func (s *vendorStack) addAlarms() {
 	for _, f := range s.functions {
 		name := s.v.function(s.env.Prefix, f.name)
 		failed = append(failed, metric{"AWS/Lambda", "Errors", "FunctionName", name})
-		if f.name != "seed" && f.name != "close" { // one tick of these more or less is nothing
+		// One tick of seed and close more or less is nothing, and the lake's queues
+		// call no more at once than is reserved.
+		if f.name != "seed" && f.name != "close" && f.name != "lake" {
 			throttled = append(throttled, metric{"AWS/Lambda", "Throttles", "FunctionName", name})
 		}
 	}
@@ -63,6 +65,9 @@ func (s *vendorStack) addAlarms() {
 			failed, "Sum", sumOf, 15, float64(a.Errors), false},
 		{"Throttles", "throttles", "Lambda refused to start functions" + of + ": is a drain hanging, is the account's concurrency used up?",
 			throttled, "Sum", sumOf, 15, float64(a.Throttles), false},
+	}
+	if s.v.hasLake() {
+		all = append(all, s.lakeAlarms()...)
 	}
 	// The cron has been checked with the rest of the environment file.
 	if c, err := parseCron(s.v.Seed.Cron); err == nil && s.v.Schedules && c.daily() {

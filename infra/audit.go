@@ -34,5 +34,7 @@ func acceptStars(role constructs.Construct) {
 	accept(role, rule, "Lambda names a function's log streams, so they are not known; the log group is the function's own",
 		`/^Resource::arn:.*:logs:.*:log-group:\/aws\/lambda\/[a-z0-9_-]+:\*$/`)
 	accept(role, rule, "an object's name holds run, tier and batch, so it is not known; the bucket is the vendor's own, the prefix the function's",
-		`/^Resource::<Bucket[0-9A-F]+\.Arn>\/(landing|verdicts)\/\*$/`)
+		`/^Resource::<Bucket[0-9A-F]+\.Arn>\/(landing|verdicts|lake)\/\*$/`)
+	accept(role, rule, "an object's name holds table, day and run, so it is not known; the bucket is that of all vendors' lakes, and there is nothing else in it",
+		`/^Resource::arn:.*:s3:::[a-z0-9-]+-shared-.*\/lake\/\*$/`)
 }

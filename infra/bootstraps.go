@@ -21,7 +21,7 @@ type bootstraps struct {
 
 // programs are the packages that the functions are made from. All tiers run
 // the same.
-var programs = map[string]string{"seed": "./cmd/seed", "tier": "./workers/tier", "close": "./workers/close"}
+var programs = map[string]string{"seed": "./cmd/seed", "tier": "./workers/tier", "close": "./workers/close", "lake": "./workers/lake"}
 
 // findBootstraps takes the programs in dir, or builds them if it is empty.
 func findBootstraps(dir, arch string) (bootstraps, error) {

@@ -19,6 +19,9 @@ var (
 	regionForm  = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-[0-9]$`)
 	keyARNForm  = regexp.MustCompile(`^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+$`)
 	emailForm   = regexp.MustCompile(`^[^@\s]+@[^@\s]+$`)
+	queueForm   = regexp.MustCompile(`^arn:aws[a-z-]*:sqs:([a-z0-9-]+):[0-9]{12}:[A-Za-z0-9_-]{1,80}$`)
+	userForm    = regexp.MustCompile(`^arn:aws[a-z-]*:iam::[0-9]{12}:(user|role|root)(/.+)?$`)
+	externalID  = regexp.MustCompile(`^[A-Za-z0-9+=,.@:/_-]+$`)
 	secretForm  = regexp.MustCompile(`^[A-Za-z0-9/_.+=@:-]+$`)
 
 	// logDays are what CloudWatch Logs takes.
@@ -56,6 +59,7 @@ func (e *environment) check(m *mistakes) {
 		v.name = name
 		v.load(m, at, filepath.Dir(e.file))
 		v.check(m, at)
+		v.checkLake(m, at+"lake.", e.Region)
 		if v.plan != nil {
 			v.checkTiers(m, at)
 			v.checkSecrets(m, at)
@@ -63,6 +67,7 @@ func (e *environment) check(m *mistakes) {
 		}
 	}
 	e.checkTwice(m)
+	e.checkShared(m)
 }
 
 // between is the check that most numbers need.
@@ -128,6 +133,7 @@ func (v *vendor) check(m *mistakes, at string) {
 		{"workers", v.Workers, 1, 100},
 		{"memory_mb", v.MemoryMB, 128, 10240},
 		{"keep_days", v.KeepDays, 1, 36500},
+		{"landing_days", v.LandingDays, 0, 36500},
 		{"undelete_days", v.UndeleteDays, 1, 3650},
 		{"max_receives", v.MaxReceives, 50, 1000},
 		{"alarms.oldest_message_hours", v.Alarms.OldestMessageHours, 1, 14 * 24},

@@ -21,6 +21,9 @@ type environment struct {
 	// VendorTag is the tag that tells the vendors' costs apart.
 	VendorTag string `key:"vendor_tag"`
 
+	// SharedLake puts the lakes of all vendors into one bucket.
+	SharedLake bool `key:"shared_lake"`
+
 	Alarms  sharedAlarms       `key:"alarms"`
 	Vendors map[string]*vendor `key:"vendors"`
 
@@ -52,6 +55,7 @@ type vendor struct {
 	MemoryByFunc  map[string]int `key:"memory_mb_by_function"`
 
 	KeepDays     int `key:"keep_days"`     // ledger rows and landed objects
+	LandingDays  int `key:"landing_days"`  // landed objects; 0: KeepDays
 	UndeleteDays int `key:"undelete_days"` // deleted and replaced objects can be brought back
 	LogDays      int `key:"log_days"`
 
@@ -64,6 +68,7 @@ type vendor struct {
 	Protect     bool         `key:"deletion_protection"`
 	Dashboard   bool         `key:"dashboard"`
 	Alarms      vendorAlarms `key:"alarms"`
+	Lake        lake         `key:"lake"`
 
 	name     string
 	specFile string
@@ -90,6 +95,26 @@ type vendorAlarms struct {
 	Throttles          int `key:"throttles"` // likewise
 }
 
+// lake is about the tables that are made of what is landed.
+type lake struct {
+	Enabled    bool      `key:"enabled"`
+	MemoryMB   int       `key:"memory_mb"`        // of its function
+	Converts   int       `key:"converts_at_once"` // invocations that convert landed objects
+	TablesDays int       `key:"tables_days"`      // published tables; 0: they stay
+	StagedDays int       `key:"staged_days"`      // what is on its way to be published
+	Glue       bool      `key:"glue"`             // describe the tables in the Glue catalog
+	FirstDay   string    `key:"first_day"`        // of the tables there
+	KMSKey     string    `key:"kms_key"`          // ARN of your own key for the lake's objects
+	Snowflake  snowflake `key:"snowflake"`
+}
+
+// snowflake is what an account of Snowflake needs to load the tables.
+type snowflake struct {
+	QueueARN   string `key:"queue_arn"`   // of its pipes: told of new files
+	UserARN    string `key:"user_arn"`    // of its storage integration: may read the tables
+	ExternalID string `key:"external_id"` // of the same
+}
+
 func defaultEnvironment() *environment {
 	return &environment{
 		Prefix: "sluice", VendorTag: "sluice-vendor", Tags: map[string]string{"app": "sluice"},
@@ -108,6 +133,7 @@ func defaultVendor() *vendor {
 		KeepDays: 90, UndeleteDays: 7, LogDays: 30, MaxReceives: 1000,
 		PointInTime: true, Protect: true,
 		Alarms: vendorAlarms{OldestMessageHours: 6, HeldMinutes: 60, Errors: 3, Throttles: 100},
+		Lake:   lake{Enabled: true, MemoryMB: 512, Converts: 5, StagedDays: 14, Glue: true, FirstDay: "2026-01-01"},
 	}
 }
 

@@ -14,13 +14,13 @@ import (
 
 // A function is one Lambda function with its alias.
 type function struct {
-	name  string // seed, close or tier-TIER
+	name  string // seed, close, lake or tier-TIER
 	alias awslambda.Alias
 }
 
 // A job is what a function is made for.
 type job struct {
-	name     string // seed, close or tier-TIER
+	name     string // seed, close, lake or tier-TIER
 	program  string
 	about    string
 	atOnce   int // reserved concurrency
@@ -48,6 +48,13 @@ func (s *vendorStack) addFunctions() {
 		s.addFunction(s.tierJob(t, below))
 	}
 	s.addFunction(s.closeJob())
+	if s.v.hasLake() {
+		s.addFunction(s.lakeJob())
+		s.addMappings()
+		if s.v.Lake.Glue {
+			s.addGlue()
+		}
+	}
 }
 
 func (s *vendorStack) seedJob(tiers []string) job {
@@ -85,6 +92,9 @@ func (s *vendorStack) closeJob() job {
 	a[landedObjects] = []string{*s.bucket.BucketArn() + "/landing/*"}
 	a[landedNames] = []string{*s.bucket.BucketArn()}
 	a[verdicts] = []string{*s.bucket.BucketArn() + "/verdicts/*"}
+	if s.v.hasLake() {
+		a[publishQueue] = []string{*s.lake.publish.main.QueueArn()}
+	}
 	schedule, err := parseCron(s.v.Seed.Cron)
 	if err != nil {
 		panic(err) // it was checked when the file was read
@@ -184,6 +194,9 @@ func (v *vendor) workers(tier string) int {
 }
 
 func (v *vendor) memory(function string) int {
+	if function == "lake" {
+		return v.Lake.MemoryMB
+	}
 	if n, ok := v.MemoryByFunc[function]; ok {
 		return n
 	}

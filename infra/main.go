@@ -12,9 +12,9 @@
 //
 //	SLUICE_ENVIRONMENT  the environment file; default environment.yaml
 //	SLUICE_VENDOR       only this vendor's stack, and the shared one (as -c vendor=NAME)
-//	SLUICE_BOOTSTRAPS   a directory with seed/bootstrap, tier/bootstrap and
-//	                    close/bootstrap, built already; default: they are built
-//	                    into ../dist/functions
+//	SLUICE_BOOTSTRAPS   a directory with seed/bootstrap, tier/bootstrap,
+//	                    close/bootstrap and lake/bootstrap, built already;
+//	                    default: they are built into ../dist/functions
 //	SLUICE_GOARCH       what the functions run on: arm64 (default) or amd64
 package main
 

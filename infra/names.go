@@ -13,11 +13,23 @@ func (v *vendor) queue(prefix, tier string) string     { return v.stack(prefix) 
 func (v *vendor) deadQueue(prefix, tier string) string { return v.queue(prefix, tier) + "-dead" }
 func (v *vendor) parameter(prefix string) string       { return "/" + prefix + "/" + v.name + "/stack" }
 
-// function is the name of seed, close or tier-TIER.
+// function is the name of seed, close, lake or tier-TIER.
 func (v *vendor) function(prefix, which string) string { return v.stack(prefix) + "-" + which }
 
 func (v *vendor) bucket(prefix, account, region string) string {
 	return v.stack(prefix) + "-" + account + "-" + region
+}
+
+// The queues of the lake, by what waits in them.
+const (
+	convertName = "lake-convert"
+	publishName = "lake-publish"
+)
+
+// sharedBucket holds all vendors' lakes, if they are to be in one. No vendor is
+// called shared.
+func (e *environment) sharedBucket(account, region string) string {
+	return e.Prefix + "-shared-" + account + "-" + region
 }
 
 // secret is where a secret of the spec is, in the form that workers read:
@@ -60,6 +72,16 @@ type fleet struct {
 	Secrets  map[string]string     `json:"secrets"`
 	Session  string                `json:"session,omitempty"`
 	KeepDays int                   `json:"keep_days"`
+	Lake     *fleetLake            `json:"lake,omitempty"`
+}
+
+type fleetLake struct {
+	Bucket  string `json:"bucket"`
+	Prefix  string `json:"prefix"`
+	KMSKey  string `json:"kms_key,omitempty"`
+	Convert string `json:"convert"`
+	Dead    string `json:"dead"`
+	Publish string `json:"publish"`
 }
 
 type fleetQueue struct {
@@ -87,7 +109,7 @@ func (v *vendor) checkNames(m *mistakes, at, prefix string) {
 	}
 	account, region := strings.Repeat("1", 12), "ap-southeast-2" // none is longer
 	host := "https://sqs." + region + ".amazonaws.com.cn/" + account + "/"
-	long := fleet{v.name, v.stack(prefix), v.bucket(prefix, account, region), map[string]fleetQueue{}, map[string]string{}, v.session(prefix), v.KeepDays}
+	long := fleet{v.name, v.stack(prefix), v.bucket(prefix, account, region), map[string]fleetQueue{}, map[string]string{}, v.session(prefix), v.KeepDays, nil}
 	fits := func(what, name string, most int) {
 		if len(name) > most {
 			m.add("prefix", "the %s %s would be longer than %d characters: shorten prefix, or the names in the spec of %s", what, name, most, v.name)
@@ -98,6 +120,10 @@ func (v *vendor) checkNames(m *mistakes, at, prefix string) {
 		fits("queue", v.deadQueue(prefix, t), 80)
 		fits("function", v.function(prefix, "tier-"+t), 64)
 		long.Queues[t] = fleetQueue{host + v.queue(prefix, t), host + v.deadQueue(prefix, t)}
+	}
+	if v.hasLake() {
+		fits("queue", v.deadQueue(prefix, convertName), 80)
+		long.Lake = &fleetLake{long.Bucket, lakePrefix, v.Lake.KMSKey, host + v.queue(prefix, convertName), host + v.deadQueue(prefix, convertName), host + v.queue(prefix, publishName)}
 	}
 	for _, s := range v.plan.Secrets {
 		long.Secrets[s] = v.secret(prefix, s)
@@ -135,6 +161,13 @@ func (e *environment) checkTwice(m *mistakes) {
 		}
 		for _, f := range []string{"seed", "close"} {
 			claim("function", v.function(e.Prefix, f), name)
+		}
+		if v.hasLake() {
+			claim("function", v.function(e.Prefix, "lake"), name)
+			for _, q := range []string{convertName, publishName} {
+				claim("queue", v.queue(e.Prefix, q), name+"'s lake")
+				claim("queue", v.deadQueue(e.Prefix, q), name+"'s lake")
+			}
 		}
 		for _, t := range v.tiers() {
 			claim("function", v.function(e.Prefix, "tier-"+t), name+"."+t)

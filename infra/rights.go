@@ -28,6 +28,12 @@ const (
 	smSecrets     things = "the secrets in Secrets Manager"
 	ssmSession    things = "what a login yielded, in Parameter Store"
 	secretsKey    things = "the key that the secrets are under"
+	convertQueue  things = "the queue of landed objects to convert"
+	convertDead   things = "the dead-letter queue of that"
+	publishQueue  things = "the queue of closed runs to publish"
+	lakeObjects   things = "objects under lake/"
+	lakeNames     things = "the buckets, for names of what is landed and in the lake"
+	lakeKey       things = "the key that the lake's objects are under"
 	ownLogs       things = "the streams of its own log group"
 )
 
@@ -69,7 +75,25 @@ var (
 		{[]string{"s3:GetObject"}, landedObjects},
 		{[]string{"s3:ListBucket"}, landedNames},
 		{[]string{"s3:PutObject"}, verdicts},
+		{[]string{"sqs:SendMessage"}, publishQueue},
 	}, keepsLedger, logs)
+
+	// What Lambda does with a queue in the function's name, and that a message
+	// which failed shows again soon.
+	isCalled = []string{"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"}
+
+	lakeRights = concat([]right{
+		{isCalled, convertQueue},
+		{isCalled, publishQueue},
+		{[]string{"sqs:SendMessage"}, convertDead},
+		{[]string{"s3:GetObject"}, landedObjects},
+		{[]string{"s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"}, lakeObjects},
+		// Without it S3 says "forbidden" of what is not there. A condition on the
+		// prefix would do the same: such a request names none.
+		{[]string{"s3:ListBucket"}, lakeNames},
+		{[]string{"kms:GenerateDataKey", "kms:Decrypt"}, lakeKey},
+		{[]string{"dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem", "dynamodb:PutItem", "dynamodb:DeleteItem"}, theTable},
+	}, logs)
 )
 
 func concat(parts ...[]right) []right {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"slices"
+
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsiam"
 	"github.com/aws/aws-cdk-go/awscdk/v2/awsscheduler"
 	"github.com/aws/jsii-runtime-go"
@@ -30,7 +32,7 @@ func (s *vendorStack) addSchedules() {
 	if err != nil {
 		panic(err) // it was checked when the file was read
 	}
-	for _, f := range s.functions {
+	for _, f := range s.scheduled() {
 		b := beat{f, "drains its queue, or leaves at once", seed.window(s.v.WindowHours), 0, "{}", 0, 60}
 		switch f.name {
 		case "seed":
@@ -40,6 +42,12 @@ func (s *vendorStack) addSchedules() {
 		}
 		s.addSchedule(b, role).AddResourceDependency(group, nil)
 	}
+}
+
+// scheduled are the functions that a clock wakes: all but the lake's, which its
+// queues call.
+func (s *vendorStack) scheduled() []function {
+	return slices.DeleteFunc(slices.Clone(s.functions), func(f function) bool { return f.name == "lake" })
 }
 
 func (s *vendorStack) addSchedule(b beat, role awsiam.Role) awsscheduler.CfnSchedule {
@@ -71,7 +79,7 @@ func (s *vendorStack) addSchedule(b beat, role awsiam.Role) awsscheduler.CfnSche
 // only on behalf of this vendor's schedules.
 func (s *vendorStack) addSchedulerRole() awsiam.Role {
 	var targets []*string
-	for _, f := range s.functions {
+	for _, f := range s.scheduled() {
 		targets = append(targets, f.alias.FunctionArn())
 	}
 	doc := awsiam.NewPolicyDocument(nil)

@@ -41,6 +41,9 @@ func addShared(app constructs.Construct, env *environment) awscdk.Stack {
 		fmt.Sprintf("More than %v %% of all invocations in this account and region fail.", env.Alarms.ErrorPercent),
 		// Of a handful of invocations any share may fail.
 		all, "Sum", "IF(m0 >= 20, 100 * m1 / m0, 0)", 15, env.Alarms.ErrorPercent, false}, topic.Ref())
+	if env.SharedLake {
+		addSharedLake(stack, env)
+	}
 	return stack
 }
 

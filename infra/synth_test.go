@@ -93,7 +93,43 @@ func cdkOut(t *testing.T) string {
 // templates are all stacks: sluice-shared, sluice-sim, sluice-prometheus.
 func templates(t *testing.T) map[string]*template {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join(cdkOut(t), "*.template.json"))
+	all := readTemplates(t, cdkOut(t))
+	if len(all) != 3 {
+		t.Fatalf("%d templates, want three", len(all))
+	}
+	return all
+}
+
+// synthesized are the stacks of another environment. They pass the audit and the
+// schemas as those of the first do.
+func synthesized(t *testing.T, environment string) map[string]*template {
+	t.Helper()
+	env, err := loadEnvironment(write(t, environment))
+	if err != nil {
+		t.Fatal(err)
+	}
+	env.Account, env.Region = testAccount, testRegion
+	base := t.TempDir()
+	built, err := placeholders(base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	app := newApp(filepath.Join(base, "out"))
+	if err := addStacks(app, env, built, ""); err != nil {
+		t.Fatal(err)
+	}
+	app.Synth(nil)
+	all := readTemplates(t, filepath.Join(base, "out"))
+	checkNag(t, filepath.Join(base, "out"), all)
+	if said, err := checkSchema(t, filepath.Join(base, "out")); err != nil {
+		t.Errorf("%v\n%s", err, said)
+	}
+	return all
+}
+
+func readTemplates(t *testing.T, dir string) map[string]*template {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*.template.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,9 +148,6 @@ func templates(t *testing.T) map[string]*template {
 			tmpl.Resources[id] = r
 		}
 		all[tmpl.name] = tmpl
-	}
-	if len(all) != 3 {
-		t.Fatalf("%d templates, want three", len(all))
 	}
 	return all
 }

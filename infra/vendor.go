@@ -21,6 +21,7 @@ type vendorStack struct {
 	assets map[string]string // program: its directory
 
 	queues map[string]tierQueues
+	lake   lakeParts
 	table  awsdynamodb.Table
 	bucket awss3.Bucket
 	fleet  string // SLUICE_STACK
@@ -41,6 +42,9 @@ func addVendor(app constructs.Construct, env *environment, v *vendor, built boot
 		s.queues[t] = s.addQueues(t)
 	}
 	s.table, s.bucket = s.addTable(), s.addBucket()
+	if v.hasLake() {
+		s.addLake()
+	}
 	s.fleet = text(s.describe())
 	awsssm.NewCfnParameter(s.stack, jsii.String("Parameter"), &awsssm.CfnParameterProps{
 		Name:        jsii.String(v.parameter(env.Prefix)),
@@ -82,6 +86,12 @@ func (s *vendorStack) describe() fleet {
 	for t, q := range s.queues {
 		f.Queues[t] = fleetQueue{URL: *q.main.QueueUrl(), Dead: *q.dead.QueueUrl()}
 	}
+	if s.v.hasLake() {
+		f.Lake = &fleetLake{
+			Bucket: s.lake.bucket, Prefix: lakePrefix, KMSKey: s.v.Lake.KMSKey,
+			Convert: *s.lake.convert.main.QueueUrl(), Dead: *s.lake.convert.dead.QueueUrl(), Publish: *s.lake.publish.main.QueueUrl(),
+		}
+	}
 	for _, name := range s.v.plan.Secrets {
 		f.Secrets[name] = s.v.secret(s.env.Prefix, name)
 	}
@@ -96,7 +106,7 @@ func arnIn(stack awscdk.Stack, service, rest string) *string {
 	return jsii.String(fmt.Sprintf("arn:%s:%s:%s:%s:%s", *stack.Partition(), service, *stack.Region(), *stack.Account(), rest))
 }
 
-// part is the scope of what belongs together: seed, close or tier-TIER. Its
+// part is the scope of what belongs together: seed, close, lake or tier-TIER. Its
 // name is in the logical IDs of what is in it.
 func (s *vendorStack) part(name string) constructs.Construct {
 	if s.parts[name] == nil {

@@ -61,6 +61,11 @@ func TestBudgets(t *testing.T) {
 		{"poll the governor's item", func() error { _, err := store.Load(ctx, vendor); return err }, map[string]int{"dynamodb.GetItem": 1, "governor.read": 1}},
 		{"read the clock", func() error { _, _, err := store.Clock(ctx); return err }, nil},
 		{"peek", func() error { _, _, err := v.Peek(ctx, "a", 3); return err }, map[string]int{"dynamodb.BatchGetItem": 1}},
+		{"ask for a publication", func() error { return v.AskPublish(ctx, "r1", 0) }, map[string]int{"dynamodb.PutItem": 1}},
+		{"look at what waits", func() error { _, _, err := v.Waits(ctx); return err }, map[string]int{"dynamodb.Query": 1}},
+		{"send a publication", func() error { return v.SendPublish(ctx, "r1") }, map[string]int{"sqs.SendMessage": 1}},
+		{"note that it was sent", func() error { return v.SentPublish(ctx, asked(t, v, "r1"), time.Now()) }, map[string]int{"dynamodb.GetItem": 1, "dynamodb.UpdateItem": 1}},
+		{"end a publication", func() error { return v.Unask(ctx, asked(t, v, "r1")) }, map[string]int{"dynamodb.GetItem": 1, "dynamodb.DeleteItem": 1}},
 		{"close", func() error { return v.Runs().Finish(ctx, "r1", 0, run.Verdict{At: time.Now()}) }, map[string]int{"dynamodb.UpdateItem": 2}},
 		{"is no run open", func() error { _, err := l.AnyOpen(ctx); return err }, map[string]int{"dynamodb.GetItem": 1}},
 	} {
@@ -91,7 +96,9 @@ func open2(t *testing.T) stackInUse {
 	t.Helper()
 	s, v, _ := opened(t, "a", "b")
 	c := s.Open(t, "AKIATEST")
-	return stackInUse{c, c.Use(v.Stack())}
+	stack, err := s.MakeLake(t.Context(), v.Stack())
+	ok(t, err)
+	return stackInUse{c, c.Use(stack)}
 }
 
 func hidesOf(ds []fanout.Delivery) (out []fanout.Hide) {

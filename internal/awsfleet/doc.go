@@ -1,6 +1,6 @@
 // Package awsfleet is the fleet's ports on AWS: SQS for queues, DynamoDB for
 // the ledger, the runs, the governor's item and the leases of drains, S3 for
-// the landing, SSM and Secrets Manager for secrets. One stack serves one vendor.
+// the landing and the lake, SSM and Secrets Manager for secrets. One stack serves one vendor.
 //
 // The one table of a stack, by partition key and sort key:
 //
@@ -10,6 +10,7 @@
 //	runs         OPENED#RUN         the list of runs; written before the run, so a name may lack its run
 //	window       FROM_TO            the current run of a window, whole, and the run that it replaces
 //	waiting      FROM_TO            a window that waits for the open run to end
+//	waiting      publish#RUN        a closed run that is to be published in the lake (publish.go)
 //	drain        TIER#SLOT          who drains a tier
 //	run#RUN      run                a run: its state, revision and last verdict
 //	run#RUN      count#TIER         counters for people to look at; never the verdict

@@ -23,3 +23,6 @@ func Each(ctx context.Context, n int, f func(int) error) error { return each(ctx
 
 // Explain is explain.
 func Explain(err error, what string) error { return explain(err, what) }
+
+// ErrNoLake is errNoLake.
+var ErrNoLake = errNoLake

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/sluicehq/sluice/internal/fanout"
@@ -96,17 +97,28 @@ func (v *Vendor) Await(ctx context.Context, w Waiting) error {
 }
 
 // Awaiting lists the windows that wait, oldest first.
-func (v *Vendor) Awaiting(ctx context.Context) (out []Waiting, err error) {
+func (v *Vendor) Awaiting(ctx context.Context) ([]Waiting, error) {
+	windows, _, err := v.Waits(ctx)
+	return windows, err
+}
+
+// Waits lists, in one read, the windows that wait, oldest first, and the
+// publications that were asked for.
+func (v *Vendor) Waits(ctx context.Context) (windows []Waiting, asked []Publication, err error) {
 	err = v.table.query(ctx, scan{pk: "waiting"}, func(r row) error {
+		if strings.HasPrefix(r.str("sk"), publishMark) {
+			asked = append(asked, unpackPublication(r))
+			return nil
+		}
 		var w Waiting
 		if err := json.Unmarshal([]byte(r.str("doc")), &w); err != nil {
 			return fmt.Errorf("the row of waiting window %s cannot be read: %w", r.str("sk"), err)
 		}
-		out = append(out, w)
+		windows = append(windows, w)
 		return nil
 	})
-	slices.SortFunc(out, func(a, b Waiting) int { return cmp.Or(a.From.Compare(b.From), a.To.Compare(b.To)) })
-	return out, wrap(err, "looking for windows that wait")
+	slices.SortFunc(windows, func(a, b Waiting) int { return cmp.Or(a.From.Compare(b.From), a.To.Compare(b.To)) })
+	return windows, asked, wrap(err, "looking for what waits")
 }
 
 // Forget takes a window off those that wait.

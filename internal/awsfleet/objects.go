@@ -25,6 +25,7 @@ type objects struct {
 	cloud  *Cloud
 	bucket string
 	prefix string
+	key    string // ARN of the key that objects are to be under; empty: what the bucket says
 }
 
 // Larger objects are sent in parts of this size, so that what fails on the way
@@ -67,42 +68,48 @@ func httpCode(err error) string {
 }
 
 func (o *objects) put(ctx context.Context, name string, data []byte) error {
+	once := aws.String("*")
 	if len(data) > partSize {
-		return o.putParts(ctx, name, data)
+		return o.putParts(ctx, name, bytes.NewReader(data), int64(len(data)), once)
 	}
 	ctx, cancel := context.WithTimeout(ctx, uploadTime)
 	defer cancel()
 	_, err := o.cloud.s3.PutObject(ctx, &s3.PutObjectInput{
 		Bucket: &o.bucket, Key: aws.String(o.prefix + name), Body: bytes.NewReader(data),
-		IfNoneMatch: aws.String("*"), ChecksumCRC32C: aws.String(checksum(data)),
+		IfNoneMatch: once, ChecksumCRC32C: aws.String(checksum(data)),
 	})
 	return err
 }
 
 func checksum(data []byte) string {
-	var b [4]byte
-	binary.BigEndian.PutUint32(b[:], crc32.Checksum(data, crc32.MakeTable(crc32.Castagnoli)))
-	return base64.StdEncoding.EncodeToString(b[:])
+	return sumText(crc32.Checksum(data, castagnoli))
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func sumText(sum uint32) string {
+	return base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, sum))
 }
 
 // putParts sends a large object. Until it is completed nothing of it is there;
-// what a crash leaves of it the bucket's lifecycle removes.
-func (o *objects) putParts(ctx context.Context, name string, data []byte) error {
+// what a crash leaves of it the bucket's lifecycle removes. once is "*" where no
+// other object may be there, else nil.
+func (o *objects) putParts(ctx context.Context, name string, from io.ReaderAt, size int64, once *string) error {
 	objectKey := aws.String(o.prefix + name)
 	begin, cancel := context.WithTimeout(ctx, operationTime)
 	defer cancel()
-	up, err := o.cloud.s3.CreateMultipartUpload(begin, &s3.CreateMultipartUploadInput{
-		Bucket: &o.bucket, Key: objectKey, ChecksumAlgorithm: types.ChecksumAlgorithmCrc32c,
-	})
+	create := &s3.CreateMultipartUploadInput{Bucket: &o.bucket, Key: objectKey, ChecksumAlgorithm: types.ChecksumAlgorithmCrc32c}
+	create.ServerSideEncryption, create.SSEKMSKeyId, create.BucketKeyEnabled = o.under()
+	up, err := o.cloud.s3.CreateMultipartUpload(begin, create)
 	if err != nil {
 		return err
 	}
-	parts, err := o.sendParts(ctx, objectKey, up.UploadId, data)
+	parts, err := o.sendParts(ctx, objectKey, up.UploadId, from, size)
 	if err == nil {
 		end, cancel := context.WithTimeout(ctx, uploadTime)
 		defer cancel()
 		_, err = o.cloud.s3.CompleteMultipartUpload(end, &s3.CompleteMultipartUploadInput{
-			Bucket: &o.bucket, Key: objectKey, UploadId: up.UploadId, IfNoneMatch: aws.String("*"),
+			Bucket: &o.bucket, Key: objectKey, UploadId: up.UploadId, IfNoneMatch: once,
 			MultipartUpload: &types.CompletedMultipartUpload{Parts: parts},
 		})
 	}
@@ -117,14 +124,20 @@ func (o *objects) putParts(ctx context.Context, name string, data []byte) error 
 	return err
 }
 
-func (o *objects) sendParts(ctx context.Context, objectKey, upload *string, data []byte) ([]types.CompletedPart, error) {
+// sendParts sends a part after the other, each straight from where it is: none
+// is held in memory.
+func (o *objects) sendParts(ctx context.Context, objectKey, upload *string, from io.ReaderAt, size int64) ([]types.CompletedPart, error) {
 	var parts []types.CompletedPart
-	for at := 0; at < len(data); at += partSize {
-		part := data[at:min(at+partSize, len(data))]
-		n, sum := aws.Int32(int32(at/partSize+1)), aws.String(checksum(part))
+	for at := int64(0); at < size; at += partSize {
+		part := io.NewSectionReader(from, at, min(partSize, size-at))
+		text, err := checksumOf(part)
+		if err != nil {
+			return nil, err
+		}
+		n, sum := aws.Int32(int32(at/partSize+1)), aws.String(text)
 		sending, cancel := context.WithTimeout(ctx, uploadTime)
 		out, err := o.cloud.s3.UploadPart(sending, &s3.UploadPartInput{
-			Bucket: &o.bucket, Key: objectKey, UploadId: upload, PartNumber: n, Body: bytes.NewReader(part), ChecksumCRC32C: sum,
+			Bucket: &o.bucket, Key: objectKey, UploadId: upload, PartNumber: n, Body: part, ChecksumCRC32C: sum,
 		})
 		cancel()
 		if err != nil {
@@ -133,6 +146,25 @@ func (o *objects) sendParts(ctx context.Context, objectKey, upload *string, data
 		parts = append(parts, types.CompletedPart{PartNumber: n, ETag: out.ETag, ChecksumCRC32C: sum})
 	}
 	return parts, nil
+}
+
+// checksumOf reads all of r, and goes back to its start.
+func checksumOf(r io.ReadSeeker) (string, error) {
+	sum := crc32.New(castagnoli)
+	if _, err := io.Copy(sum, r); err != nil {
+		return "", err
+	}
+	_, err := r.Seek(0, io.SeekStart)
+	return sumText(sum.Sum32()), err
+}
+
+// under says which key an object is to be under. A bucket key spares most of
+// the requests to KMS.
+func (o *objects) under() (kind types.ServerSideEncryption, key *string, bucketKey *bool) {
+	if o.key == "" {
+		return "", nil, nil
+	}
+	return types.ServerSideEncryptionAwsKms, &o.key, aws.Bool(true)
 }
 
 // compare finds out whether the object that is there is the one that was to be
@@ -181,13 +213,22 @@ func (o *objects) replace(ctx context.Context, name string, data []byte, kind st
 // Get implements landing.Store.
 func (o *objects) Get(ctx context.Context, name string) (io.ReadCloser, error) {
 	out, err := o.cloud.s3.GetObject(ctx, &s3.GetObjectInput{Bucket: &o.bucket, Key: aws.String(o.prefix + name)})
-	if code := httpCode(err); code == "NoSuchKey" || code == "NotFound" {
-		return nil, fmt.Errorf("object %s%s in bucket %s: %w", o.prefix, name, o.bucket, fs.ErrNotExist)
+	if notThere(err) {
+		return nil, o.missing(name)
 	}
 	if err != nil {
 		return nil, o.failed(err, "reading", name)
 	}
 	return out.Body, nil
+}
+
+func notThere(err error) bool {
+	code := httpCode(err)
+	return code == "NoSuchKey" || code == "NotFound"
+}
+
+func (o *objects) missing(name string) error {
+	return fmt.Errorf("object %s%s in bucket %s: %w", o.prefix, name, o.bucket, fs.ErrNotExist)
 }
 
 // List implements landing.Store.

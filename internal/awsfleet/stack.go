@@ -18,6 +18,18 @@ type Stack struct {
 	Secrets  map[string]string `json:"secrets,omitempty"` // by name: ssm:NAME or secretsmanager:NAME
 	Session  string            `json:"session,omitempty"` // the parameter that keeps what a login yields; empty: none is needed
 	KeepDays int               `json:"keep_days"`         // how long rows of a run are kept
+	Lake     Lake              `json:"lake,omitzero"`     // empty: none is deployed
+}
+
+// A Lake says where a vendor's tables are, and by which queues they are made.
+// The URLs are of SQS queues.
+type Lake struct {
+	Bucket  string `json:"bucket"`
+	Prefix  string `json:"prefix"`            // what the lake's names begin with in the bucket
+	KMSKey  string `json:"kms_key,omitempty"` // ARN of the operator's key that its objects are under
+	Convert string `json:"convert"`           // landed objects that wait to be converted
+	Dead    string `json:"dead"`              // those that cannot be
+	Publish string `json:"publish"`           // closed runs that wait to be published
 }
 
 // Queues are the URLs of a tier's queue and of its dead-letter queue.
@@ -68,6 +80,9 @@ func (s Stack) check() error {
 		if s.Queues[tier].Dead == "" {
 			return missing("queues." + tier + ".dead")
 		}
+	}
+	if l := s.Lake; l != (Lake{}) && (l.Bucket == "" || l.Convert == "" || l.Dead == "" || l.Publish == "") {
+		return missing("lake.bucket, lake.convert, lake.dead or lake.publish")
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Secrets)) {
 		if _, _, err := secretPlace(s.Secrets[name]); err != nil {

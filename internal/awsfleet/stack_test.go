@@ -25,7 +25,7 @@ func newRunOf(vendor string) run.Run {
 }
 
 const wholeStack = `{"vendor":"sim","table":"sluice-sim","bucket":"sluice-sim-1-eu","queues":{"groups":{"url":"https://sqs/1/g","dead":"https://sqs/1/g-dead"}},
-	"secrets":{"token":"ssm:/sluice/sim/secrets/token","other":"secretsmanager:sim/other"},"keep_days":30}`
+	"secrets":{"token":"ssm:/sluice/sim/secrets/token","other":"secretsmanager:sim/other"},"keep_days":30,"lake":{"bucket":"sluice-sim-1-eu","prefix":"lake/","convert":"https://sqs/1/c","dead":"https://sqs/1/cd","publish":"https://sqs/1/p"}}`
 
 func TestParseStack(t *testing.T) {
 	s, err := awsfleet.ParseStack(wholeStack)
@@ -34,6 +34,7 @@ func TestParseStack(t *testing.T) {
 		Vendor: "sim", Table: "sluice-sim", Bucket: "sluice-sim-1-eu", KeepDays: 30,
 		Queues:  map[string]awsfleet.Queues{"groups": {URL: "https://sqs/1/g", Dead: "https://sqs/1/g-dead"}},
 		Secrets: map[string]string{"token": "ssm:/sluice/sim/secrets/token", "other": "secretsmanager:sim/other"},
+		Lake:    awsfleet.Lake{Bucket: "sluice-sim-1-eu", Prefix: "lake/", Convert: "https://sqs/1/c", Dead: "https://sqs/1/cd", Publish: "https://sqs/1/p"},
 	}
 	if !reflect.DeepEqual(s, want) {
 		t.Errorf("%+v", s)
@@ -45,6 +46,7 @@ func TestParseStack(t *testing.T) {
 		`"url":"https://sqs/1/g",`:       "lacks queues.groups.url",
 		`,"dead":"https://sqs/1/g-dead"`: "lacks queues.groups.dead",
 		`ssm:`:                           "secrets.token: \"/sluice/sim/secrets/token\" is no place of a secret",
+		`,"publish":"https://sqs/1/p"`:   "lacks lake.bucket, lake.convert, lake.dead or lake.publish",
 		`{"vendor"`:                      "is not JSON",
 	} {
 		_, err := awsfleet.ParseStack(strings.Replace(wholeStack, cut, "", 1))
@@ -52,7 +54,7 @@ func TestParseStack(t *testing.T) {
 			t.Errorf("without %s: %v; want %s", cut, err, lacks)
 		}
 	}
-	if s, err := awsfleet.ParseStack(strings.Replace(wholeStack, `,"keep_days":30`, "", 1)); err != nil || s.KeepDays != 90 {
+	if s, err := awsfleet.ParseStack(strings.Replace(wholeStack, `"keep_days":30,`, "", 1)); err != nil || s.KeepDays != 90 {
 		t.Errorf("days by default: %d, %v", s.KeepDays, err)
 	}
 }

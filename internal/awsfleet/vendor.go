@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 
@@ -139,6 +140,18 @@ func (v *Vendor) Check(ctx context.Context) error {
 		for _, url := range []string{v.stack.Queues[tier].URL, v.stack.Queues[tier].Dead} {
 			looks = append(looks, func() error { _, err := v.cloud.depth(ctx, url); return err })
 		}
+	}
+	if l := v.stack.Lake; l.Bucket != "" {
+		for _, url := range []string{l.Convert, l.Dead, l.Publish} {
+			looks = append(looks, func() error { _, err := v.cloud.depth(ctx, url); return err })
+		}
+		looks = append(looks, func() error {
+			_, _, err := v.Lake().Open(ctx, "published/"+v.stack.Vendor+".ndjson")
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil // nothing is published yet
+			}
+			return wrap(err, "looking at the lake")
+		})
 	}
 	errs := make([]error, len(looks))
 	_ = each(ctx, len(looks), func(i int) error { errs[i] = looks[i](); return nil })

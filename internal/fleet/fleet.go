@@ -87,8 +87,8 @@ func New(plan *vendorapi.Plan, backend Backend, opt Options) (*Fleet, error) {
 	return f, nil
 }
 
-// Publisher is where a backend puts the verdicts of closed runs; nil: it keeps
-// them with the runs only.
+// Publisher is where a backend puts the verdicts of closed runs, and asks for
+// their data to be published; nil: it keeps them with the runs only.
 func Publisher(backend Backend) func(ctx context.Context, r run.Run) error {
 	p, ok := backend.(interface {
 		PutVerdict(ctx context.Context, run string, doc []byte) error
@@ -101,7 +101,15 @@ func Publisher(backend Backend) func(ctx context.Context, r run.Run) error {
 		if err != nil {
 			return fmt.Errorf("packing the verdict of run %s: %w", r.ID, err)
 		}
-		return p.PutVerdict(ctx, r.ID, doc)
+		if err := p.PutVerdict(ctx, r.ID, doc); err != nil {
+			return err
+		}
+		if lake, ok := backend.(interface {
+			AskPublish(ctx context.Context, run string, rev int) error
+		}); ok {
+			return lake.AskPublish(ctx, r.ID, r.Rev)
+		}
+		return nil
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/sluicehq/sluice/internal/awsfleet"
@@ -26,6 +25,7 @@ type CloseEvent struct {
 // A Closing says what one look found.
 type Closing struct {
 	Runs []Looked `json:"runs"`
+	Sent []string `json:"sent,omitempty"` // closed runs that were sent to be published
 	Tick
 }
 
@@ -103,8 +103,7 @@ func (f *Function) Close(ctx context.Context, ev CloseEvent) (Closing, error) {
 		return Closing{}, err
 	}
 	if len(open) == 0 {
-		started, err := f.next(ctx)
-		return Closing{Runs: []Looked{}, Tick: Tick{Left: started}}, err
+		return f.idle(ctx)
 	}
 	fl, err := f.keptFleet()
 	if err != nil {
@@ -121,15 +120,31 @@ func (f *Function) Close(ctx context.Context, ev CloseEvent) (Closing, error) {
 		out.Runs = append(out.Runs, l)
 	}
 	errs = append(errs, f.tell(ctx, fl, open, out))
+	if f.vendor.Stack().Lake.Publish != "" {
+		_, asked, err := f.vendor.Waits(ctx)
+		errs = append(errs, err, f.publish(ctx, asked, open, &out))
+	}
 	return out, errors.Join(errs...)
+}
+
+// idle looks for what waits, in one read, while no run is open.
+func (f *Function) idle(ctx context.Context) (Closing, error) {
+	out := Closing{Runs: []Looked{}, Tick: Tick{Left: "no run is open"}}
+	windows, asked, err := f.vendor.Waits(ctx)
+	if err != nil {
+		return out, err
+	}
+	sending := f.publish(ctx, asked, nil, &out)
+	started, err := f.next(ctx, windows)
+	out.Left = started
+	return out, errors.Join(sending, err)
 }
 
 // next starts the window that has waited longest, now that no run is open. One
 // that cannot be started does not hold up those behind it.
-func (f *Function) next(ctx context.Context) (string, error) {
-	waiting, err := f.vendor.Awaiting(ctx)
-	if err != nil || len(waiting) == 0 {
-		return "no run is open", err
+func (f *Function) next(ctx context.Context, waiting []awsfleet.Waiting) (string, error) {
+	if len(waiting) == 0 {
+		return "no run is open", nil
 	}
 	fl, err := f.keptFleet()
 	if err != nil {
@@ -274,8 +289,7 @@ func (f *Function) tell(ctx context.Context, fl *fleet.Fleet, open []run.Run, ou
 		}
 	}
 	for _, r := range open {
-		closed := slices.ContainsFunc(out.Runs, func(l Looked) bool { return l.Run == r.ID && l.Verdict != nil && l.Verdict.Settled() })
-		if !closed && time.Since(r.Opened) > after {
+		if !out.closed(r.ID) && time.Since(r.Opened) > after {
 			values["VerdictMissing"] = 1
 		}
 	}

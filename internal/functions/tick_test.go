@@ -46,23 +46,29 @@ func newSite(t *testing.T, tree vendorsim.Tree, limit string) *site {
 		t.Fatal(err)
 	}
 	s.vendor = s.servers.Open(t, "test").Use(stack)
-	text, err := json.Marshal(stack)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.env = []string{"SLUICE_STACK=" + string(text), "SLUICE_SETTINGS=" + fmt.Sprintf(`{"base":%q}`, sim.URL)}
+	s.env = []string{stackVariable(t, stack), "SLUICE_SETTINGS=" + fmt.Sprintf(`{"base":%q}`, sim.URL)}
 	shipped, err := os.ReadFile("../../vendors/sim.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
 	spec := strings.Replace(string(shipped), "{name: calls, bucket: 1000/s, burst: 50, in_flight: 64}", limit, 1)
-	for program := range programs {
+	for _, program := range []string{"seed", "tier", "close"} {
 		build(t, s.dir, program, "")
 		if err := os.WriteFile(filepath.Join(s.dir, program, "vendor.yaml"), []byte(spec), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 	return s
+}
+
+// stackVariable is a stack as a function gets it.
+func stackVariable(t *testing.T, stack awsfleet.Stack) string {
+	t.Helper()
+	text, err := json.Marshal(stack)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "SLUICE_STACK=" + string(text)
 }
 
 func (s *site) Write(p []byte) (int, error) {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -15,13 +14,14 @@ import (
 	"github.com/sluicehq/sluice/internal/vendorsim"
 )
 
-var programs = []string{"sluice-sim-seed", "sluice-sim-tier-groups", "sluice-sim-tier-devices", "sluice-sim-tier-datagroups", "sluice-sim-tier-data", "sluice-sim-close"}
+var programs = []string{"sluice-sim-seed", "sluice-sim-tier-groups", "sluice-sim-tier-devices", "sluice-sim-tier-datagroups", "sluice-sim-tier-data", "sluice-sim-close", "sluice-sim-lake"}
 
 // TestStack walks the simulated vendor by the synthesized stack to complete
 // verdicts: with functions killed, every message delivered again, an outage, a
 // message that SQS itself gave up on, a window that waits for another's end, and
-// a dead letter that is replayed. Then it compares what the functions have
-// called with what their policies allow.
+// a dead letter that is replayed. Beside it the lake's function, killed too,
+// makes tables of it. Then it compares what the functions have called with what
+// their policies allow.
 func TestStack(t *testing.T) {
 	t.Parallel()
 	tree := vendorsim.Tree{Groups: 6, Devices: 50, Datagroups: 250, Points: 3, Shared: 4}
@@ -32,12 +32,22 @@ func TestStack(t *testing.T) {
 	day := func(n int) map[string]string {
 		return map[string]string{"from": fmt.Sprintf("2026-01-%02dT00:00:00Z", n), "to": fmt.Sprintf("2026-01-%02dT00:00:00Z", n+1)}
 	}
-	killed := s.killAtSend("sluice-sim-tier-datagroups", 2)
+	const lake = "sluice-sim-lake"
+	inSend := &kill{function: "sluice-sim-tier-datagroups", action: "SendMessageBatch", n: 2, fault: awstest.CutBefore}
+	inStaging := &kill{function: lake, action: "PutObject", on: "/lake/staged/", n: 2, fault: awstest.CutBefore}
+	beforeSwitch := &kill{function: lake, action: "PutObject", on: "/lake/published/", n: 1, fault: awstest.CutBefore}
+	afterSwitch := &kill{function: lake, action: "PutObject", on: "/lake/published/", n: 1, fault: awstest.CutAfter} // the next one
+	throttled := &kill{function: lake, action: "GetObject", on: "/landing/", n: 2, fault: awstest.Before, spare: true}
+	s.killAt(inSend, inStaging, beforeSwitch, afterSwitch, throttled)
+	if err := s.account.Write(ctx, "landing/run=nobody's/tier=data/x.ndjson.zst", []byte("garbage")); err != nil {
+		t.Fatal(err)
+	}
 	seeded := make(chan error, 1)
 	go func() { _, err := s.account.Invoke(ctx, "sluice-sim-seed", day(1)); seeded <- err }()
 	go s.account.Tick(ctx, ctx, time.Second) // a minute
+	s.account.Pump(ctx, 300*time.Millisecond)
 	select {
-	case <-killed:
+	case <-inSend.done:
 	case <-time.After(time.Minute):
 		t.Fatal("no second batch of data groups was sent")
 	}
@@ -78,8 +88,17 @@ func TestStack(t *testing.T) {
 	for _, id := range []string{first, second} {
 		s.await(t, id, "closed", 2*time.Minute)
 		s.complete(t, id, tree)
+		s.published(t, id, tree)
+	}
+	for _, k := range []*kill{inStaging, beforeSwitch, afterSwitch, throttled} {
+		select {
+		case <-k.done:
+		default:
+			t.Errorf("the lake's function was not met at %s %s", k.action, k.on)
+		}
 	}
 	s.limits(t, 25, 5)
+	s.buried(t)
 	stop()
 	s.logs(t)
 	s.rights(t)
@@ -115,26 +134,37 @@ func (s *site) eventually(t *testing.T, what string, longest time.Duration, so f
 	}
 }
 
-// killAtSend kills a function when it is about to send its n-th batch: lists are
-// recorded then, and their children on no queue. The channel is closed when that
-// has happened.
-func (s *site) killAtSend(function string, n int) <-chan struct{} {
-	done := make(chan struct{})
-	var mu sync.Mutex
-	s.servers.Inject(func(_ int, r awstest.Request) awstest.Fault {
-		mu.Lock()
-		defer mu.Unlock()
-		if r.Key != function || r.Action != "SendMessageBatch" || n == 0 {
-			return awstest.Fault{}
+// A kill kills a function with its n-th request of an action on what has some
+// text in its name: with the second batch that it sends lists are recorded, and
+// their children on no queue.
+type kill struct {
+	function, action, on string
+	n                    int
+	fault                awstest.Fault // what becomes of the request
+	spare                bool          // only that
+	done                 chan struct{} // closed when it has happened
+}
+
+func (s *site) killAt(kills ...*kill) {
+	for _, k := range kills {
+		k.done = make(chan struct{})
+	}
+	s.servers.Inject(func(_ int, r awstest.Request) awstest.Fault { // by one goroutine at a time
+		for _, k := range kills {
+			if r.Key != k.function || r.Action != k.action || !strings.Contains(r.Resource, k.on) || k.n == 0 {
+				continue
+			}
+			if k.n--; k.n > 0 {
+				continue
+			}
+			if !k.spare {
+				s.account.Functions[k.function].Kill()
+			}
+			close(k.done)
+			return k.fault
 		}
-		if n--; n > 0 {
-			return awstest.Fault{}
-		}
-		s.account.Functions[function].Kill()
-		close(done)
-		return awstest.CutBefore
+		return awstest.Fault{}
 	})
-	return done
 }
 
 // await waits until a run is in a state.
@@ -182,7 +212,7 @@ func (s *site) complete(t *testing.T, id string, tree vendorsim.Tree) {
 		State   string
 		Verdict struct{ Known, Done, Dead, Missing int }
 	}
-	doc, err := s.account.Object("verdicts/" + id + ".json")
+	doc, err := s.account.Read(t.Context(), "verdicts/"+id+".json")
 	if err != nil {
 		t.Fatal(err)
 	}

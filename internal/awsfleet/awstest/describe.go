@@ -15,6 +15,7 @@ func describe(r *http.Request, body []byte) Request {
 	var req Request
 	req.Key, req.Service = signedBy(r)
 	if req.Service == "s3" {
+		req.SSEKey = r.Header.Get("X-Amz-Server-Side-Encryption-Aws-Kms-Key-Id")
 		req.Action, req.Resource = objectAction(r), strings.TrimPrefix(r.URL.Path, "/")
 		if req.Action == "ListObjectsV2" {
 			req.Resource = strings.TrimSuffix(req.Resource, "/") + "/" + r.URL.Query().Get("prefix")

@@ -64,15 +64,38 @@ func (s *Servers) MakeStack(ctx context.Context, vendor string, secrets map[stri
 			return stack, err
 		}
 	}
+	return stack, s.describeStack(ctx, stack)
+}
+
+// describeStack puts the parameter by which a stack is found.
+func (s *Servers) describeStack(ctx context.Context, stack awsfleet.Stack) error {
 	doc, err := json.Marshal(stack)
 	if err != nil {
-		return stack, err
+		return err
 	}
-	name := "/sluice/" + vendor + "/stack"
+	name := "/sluice/" + stack.Vendor + "/stack"
 	if s.real {
-		name = "/sluice/" + vendor + s.suffix + "/stack" // somebody's own may have that name
+		name = "/sluice/" + stack.Vendor + s.suffix + "/stack" // somebody's own may have that name
 	}
-	return stack, s.PutParameter(ctx, name, string(doc), false)
+	return s.PutParameter(ctx, name, string(doc), false)
+}
+
+// MakeLake adds a lake to a stack, in the stack's bucket.
+func (s *Servers) MakeLake(ctx context.Context, stack awsfleet.Stack) (awsfleet.Stack, error) {
+	stack.Lake = awsfleet.Lake{Bucket: stack.Bucket, Prefix: "lake/"}
+	for _, q := range []struct {
+		name      string
+		url, dead *string
+	}{{"-lake-convert", &stack.Lake.Convert, &stack.Lake.Dead}, {"-lake-publish", &stack.Lake.Publish, new(string)}} {
+		var err error
+		if *q.dead, err = s.MakeQueue(ctx, stack.Table+q.name+"-dead", "", 0); err != nil {
+			return stack, err
+		}
+		if *q.url, err = s.MakeQueue(ctx, stack.Table+q.name, *q.dead, 5); err != nil {
+			return stack, err
+		}
+	}
+	return stack, s.describeStack(ctx, stack)
 }
 
 // MakeQueue makes a queue as the stack does, and returns its URL. dead is the
@@ -103,6 +126,31 @@ func (s *Servers) MakeQueue(ctx context.Context, name, dead string, receives int
 func (s *Servers) DeleteQueue(ctx context.Context, url string) error {
 	_, err := sqs.NewFromConfig(s.conf).DeleteQueue(ctx, &sqs.DeleteQueueInput{QueueUrl: &url})
 	return err
+}
+
+// A Message is one that was received.
+type Message struct {
+	Body, Receipt string
+	Attributes    map[string]string // those that its sender gave it
+}
+
+// Messages receives what a queue holds, ten at most, and hides it for the
+// queue's own time.
+func (s *Servers) Messages(ctx context.Context, url string) (out []Message, err error) {
+	got, err := sqs.NewFromConfig(s.conf).ReceiveMessage(ctx, &sqs.ReceiveMessageInput{
+		QueueUrl: &url, MaxNumberOfMessages: 10, MessageAttributeNames: []string{"All"},
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range got.Messages {
+		one := Message{*m.Body, *m.ReceiptHandle, map[string]string{}}
+		for name, v := range m.MessageAttributes {
+			one.Attributes[name] = aws.ToString(v.StringValue)
+		}
+		out = append(out, one)
+	}
+	return out, nil
 }
 
 // PutMessage puts a message of any kind on a queue.

@@ -23,6 +23,7 @@ type Request struct {
 	Resource string // name of the queue, table or parameter; BUCKET/KEY of an object
 	Status   int    // of the answer; 0: none was given
 	Body     []byte // what was sent; of S3 nothing
+	SSEKey   string // the key that an object is to be under
 }
 
 // A Fault is what happens to one request. The zero Fault is none.

@@ -35,6 +35,7 @@ type Account struct {
 
 	opt       Options
 	schedules map[string]schedule
+	mappings  []mapping
 	firing    sync.WaitGroup
 	mu        sync.Mutex
 	answers   map[string][]Answer
@@ -53,6 +54,8 @@ type schedule struct {
 	minutely        bool
 }
 
+const mappingKind = "AWS::Lambda::EventSourceMapping"
+
 // Deploy makes a stack's resources and gets its functions ready. Close it.
 func Deploy(ctx context.Context, t *Template, opt Options) (*Account, error) {
 	a := &Account{Template: t, opt: opt, Functions: map[string]*lambdatest.Function{}, schedules: map[string]schedule{}, answers: map[string][]Answer{}}
@@ -63,9 +66,10 @@ func Deploy(ctx context.Context, t *Template, opt Options) (*Account, error) {
 		{"AWS::SQS::Queue", a.makeQueue}, {"AWS::SQS::Queue", a.redrive}, {"AWS::DynamoDB::Table", a.makeTable},
 		{"AWS::S3::Bucket", a.makeBucket}, {"AWS::SSM::Parameter", a.makeParameter},
 		{"AWS::Lambda::Function", a.makeFunction}, {"AWS::Scheduler::Schedule", a.makeSchedule},
+		{mappingKind, a.makeMapping},
 	} {
 		ids := t.Of(step.kind)
-		if len(ids) == 0 {
+		if len(ids) == 0 && step.kind != mappingKind { // without a lake
 			return nil, fmt.Errorf("stack %s has no %s", t.Name, step.kind)
 		}
 		for _, id := range ids {
@@ -153,22 +157,8 @@ func (a *Account) makeBucket(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	return send(req, "s3", nil)
-}
-
-// Object reads an object of the vendor's bucket.
-func (a *Account) Object(key string) ([]byte, error) {
-	name, err := a.Template.name(a.Template.Of("AWS::S3::Bucket")[0])
-	if err != nil {
-		return nil, err
-	}
-	req, err := http.NewRequest(http.MethodGet, a.opt.URL+"/"+name+"/"+key, nil)
-	if err != nil {
-		return nil, err
-	}
-	var doc json.RawMessage
-	err = send(req, "s3", &doc)
-	return doc, err
+	_, err = sendAs(req, "deployer", "s3")
+	return err
 }
 
 func (a *Account) makeParameter(ctx context.Context, id string) error {
@@ -256,7 +246,7 @@ func (a *Account) makeSchedule(_ context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	function := strings.Split(strings.TrimPrefix(target, "arn:aws:lambda:"+region+":"+account+":function:"), ":")[0]
+	function := functionOf(target)
 	if a.Functions[function] == nil {
 		return fmt.Errorf("its target %s is no function of the stack", target)
 	}
@@ -266,6 +256,11 @@ func (a *Account) makeSchedule(_ context.Context, id string) error {
 
 // call makes one request of AWS's JSON protocol.
 func (a *Account) call(ctx context.Context, service, target string, in, out any) error {
+	return a.callAs(ctx, "deployer", service, target, in, out)
+}
+
+// callAs is call by somebody else's key.
+func (a *Account) callAs(ctx context.Context, key, service, target string, in, out any) error {
 	body, err := json.Marshal(in)
 	if err != nil {
 		return err
@@ -280,33 +275,34 @@ func (a *Account) call(ctx context.Context, service, target string, in, out any)
 	}
 	req.Header.Set("Content-Type", kind)
 	req.Header.Set("X-Amz-Target", target)
-	if err := send(req, strings.ToLower(service), out); err != nil {
+	text, err := sendAs(req, key, strings.ToLower(service))
+	if err == nil && out != nil {
+		err = json.Unmarshal(text, out)
+	}
+	if err != nil {
 		return fmt.Errorf("%s: %w", target, err)
 	}
 	return nil
 }
 
-func send(req *http.Request, service string, out any) error {
+func sendAs(req *http.Request, key, service string) ([]byte, error) {
 	now := time.Now().UTC()
 	req.Header.Set("X-Amz-Date", now.Format("20060102T150405Z"))
-	req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential=deployer/"+now.Format("20060102")+"/"+region+"/"+service+
+	req.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential="+key+"/"+now.Format("20060102")+"/"+region+"/"+service+
 		"/aws4_request, SignedHeaders=host;x-amz-date, Signature=0000")
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer resp.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if resp.StatusCode/100 != 2 {
-		return errors.New(resp.Status + ": " + string(text))
+		return nil, errors.New(resp.Status + ": " + string(text))
 	}
-	if out == nil {
-		return nil
-	}
-	return json.Unmarshal(text, out)
+	return text, nil
 }
 
 // TableBytes is the size of what the vendor's table holds, as DynamoDB counts:
