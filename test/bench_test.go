@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/sluicehq/sluice/test/servers"
 )
 
 // TestWorkerMemory measures the peak memory of a worker whose vendor answers
@@ -34,7 +36,7 @@ func TestWorkerMemory(t *testing.T) {
 	defer vendor.Close()
 	home := t.TempDir()
 	spec := filepath.Join(home, "big.yaml")
-	write(t, spec, `
+	servers.Write(t, spec, `
 name: big
 base_url: "`+vendor.URL+`"
 limits: [{name: flight, in_flight: 32}]
@@ -48,21 +50,21 @@ tiers:
 			env = append(env, "GOMEMLIMIT="+limit)
 		}
 		run(t, env, 0, "run", spec, "--no-progress", "--from", "2026-01-01", "--to", "2026-01-01T00:00:01Z")
-		p := start(t, env, sluice, "run", spec, "--no-progress", "--again")
+		p := servers.Start(t, env, sluice, "run", spec, "--no-progress", "--again")
 		peak := 0
 		for done := false; !done; {
 			if kb := highWater(p.Process.Pid); kb > peak {
 				peak = kb
 			}
 			select {
-			case <-p.done:
+			case <-p.Done:
 				done = true
 			case <-time.After(50 * time.Millisecond):
 			}
 		}
 		t.Logf("peak memory of a process with 1,500 answers of 1 MiB, 32 in flight, GOMEMLIMIT %q: %.1f MB (target 64)", limit, float64(peak)/1000)
-		if p.code != 0 {
-			t.Errorf("ended with %d:\n%s", p.code, tail([]byte(p.out.String())))
+		if p.Code != 0 {
+			t.Errorf("ended with %d:\n%s", p.Code, servers.Tail([]byte(p.Out.String())))
 		}
 	}
 }

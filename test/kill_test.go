@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/internal/vendorsim"
+	"github.com/sluicehq/sluice/test/servers"
 )
 
 // TestKills: any process may die at any moment, twenty times in one run, while
@@ -22,12 +23,12 @@ func TestKills(t *testing.T) {
 	if err := s.Misbehave(vendorsim.Trouble{Changing: true}); err != nil {
 		t.Fatal(err)
 	}
-	launch := []func() *process{
-		func() *process { return s.run(t) },
-		func() *process { return s.worker(t, "data") },
-		func() *process { return s.worker(t, "datagroups") },
+	launch := []func() *servers.Process{
+		func() *servers.Process { return s.run(t) },
+		func() *servers.Process { return s.worker(t, "data") },
+		func() *servers.Process { return s.worker(t, "datagroups") },
 	}
-	ps := make([]*process, len(launch))
+	ps := make([]*servers.Process, len(launch))
 	for i := range launch {
 		ps[i] = launch[i]()
 	}
@@ -40,7 +41,7 @@ func TestKills(t *testing.T) {
 			i = 1
 		}
 		ps[i].Process.Kill()
-		<-ps[i].done
+		<-ps[i].Done
 		killed := time.Now()
 		if kill%2 == 0 { // the others are alone for a while
 			time.Sleep(1500 * time.Millisecond)
@@ -57,12 +58,12 @@ func TestKills(t *testing.T) {
 			time.Sleep(20 * time.Millisecond)
 		}
 	}
-	if code := ps[0].finish(t, 4*time.Minute); code != 0 {
-		t.Fatalf("the run ended with %d:\n%s", code, tail([]byte(ps[0].out.String())))
+	if code := ps[0].Finish(t, 4*time.Minute); code != 0 {
+		t.Fatalf("the run ended with %d:\n%s", code, servers.Tail([]byte(ps[0].Out.String())))
 	}
 	for _, p := range ps[1:] {
 		p.Process.Signal(os.Interrupt)
-		p.finish(t, 90*time.Second)
+		p.Finish(t, 90*time.Second)
 	}
 	st := s.Stats()
 	figures := rule{200, 5, 0}.holds(t, s.Arrivals())
@@ -71,7 +72,7 @@ func TestKills(t *testing.T) {
 	if st.Repeated > 20*(256+256) {
 		t.Errorf("%d repeated calls: more than what can be in no flushed batch", st.Repeated)
 	}
-	checkReadBack(t, s, tree, runID(t, ps[0].out.String()))
+	checkReadBack(t, s, tree, runID(t, ps[0].Out.String()))
 }
 
 // checkReadBack compares what is read back with the tree: each leaf once.

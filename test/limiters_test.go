@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/internal/governor"
+	"github.com/sluicehq/sluice/test/servers"
 )
 
 // Real limiters that nobody here wrote, each between four processes of the fleet
@@ -24,17 +25,17 @@ const workOfLimiters = 6000 // items of the list: more than any case gets throug
 // files. Answers below /slow take about a second.
 func startOrigin(t *testing.T) (port string) {
 	t.Helper()
-	nginx := need(t, "nginx", "nginx-light")
+	nginx := servers.Need(t, "nginx", "nginx-light")
 	dir := t.TempDir()
 	var ids []string
 	for i := range workOfLimiters {
 		ids = append(ids, strconv.Itoa(i))
 	}
-	write(t, filepath.Join(dir, "list.json"), `{"items":[`+strings.Join(ids, ",")+`]}`)
-	write(t, filepath.Join(dir, "item.json"), `{"value":1}`)
-	write(t, filepath.Join(dir, "slow.json"), `{"value":"`+strings.Repeat("x", 6000)+`"}`)
-	port = freePort(t)
-	write(t, filepath.Join(dir, "nginx.conf"), nginxFront(dir)+fmt.Sprintf(`
+	servers.Write(t, filepath.Join(dir, "list.json"), `{"items":[`+strings.Join(ids, ",")+`]}`)
+	servers.Write(t, filepath.Join(dir, "item.json"), `{"value":1}`)
+	servers.Write(t, filepath.Join(dir, "slow.json"), `{"value":"`+strings.Repeat("x", 6000)+`"}`)
+	port = servers.FreePort(t)
+	servers.Write(t, filepath.Join(dir, "nginx.conf"), nginxFront(dir)+fmt.Sprintf(`
   server {
     listen 127.0.0.1:%s; root %s; default_type application/json;
     location = /list { try_files /list.json =404; }
@@ -42,8 +43,8 @@ func startOrigin(t *testing.T) (port string) {
     location /slow/ { limit_rate 3k; try_files /slow.json =404; }
   }
 }`, port, dir))
-	p := start(t, nil, nginx, "-c", filepath.Join(dir, "nginx.conf"), "-e", filepath.Join(dir, "error.log"))
-	awaitHTTP(t, p, "http://127.0.0.1:"+port+"/list", isOK)
+	p := servers.Start(t, nil, nginx, "-c", filepath.Join(dir, "nginx.conf"), "-e", filepath.Join(dir, "error.log"))
+	servers.AwaitHTTP(t, p, "http://127.0.0.1:"+port+"/list", isOK)
 	return port
 }
 
@@ -102,10 +103,10 @@ type limiter func(t *testing.T, upstream string) (port string, log func() []seen
 // nginxLimit is nginx with one limit. /ready is answered before it is asked.
 func nginxLimit(zone, limit string) limiter {
 	return func(t *testing.T, upstream string) (string, func() []seen) {
-		nginx := need(t, "nginx", "nginx-light")
-		dir, port := t.TempDir(), freePort(t)
+		nginx := servers.Need(t, "nginx", "nginx-light")
+		dir, port := t.TempDir(), servers.FreePort(t)
 		access := filepath.Join(dir, "access.log")
-		write(t, filepath.Join(dir, "nginx.conf"), nginxFront(dir)+fmt.Sprintf(`
+		servers.Write(t, filepath.Join(dir, "nginx.conf"), nginxFront(dir)+fmt.Sprintf(`
   %s
   server {
     listen 127.0.0.1:%s; access_log %s timed;
@@ -113,8 +114,8 @@ func nginxLimit(zone, limit string) limiter {
     location / { %s proxy_pass http://127.0.0.1:%s; proxy_http_version 1.1; proxy_set_header Connection ""; }
   }
 }`, zone, port, access, limit, upstream))
-		p := start(t, nil, nginx, "-c", filepath.Join(dir, "nginx.conf"), "-e", filepath.Join(dir, "error.log"))
-		awaitHTTP(t, p, "http://127.0.0.1:"+port+"/ready", isOK)
+		p := servers.Start(t, nil, nginx, "-c", filepath.Join(dir, "nginx.conf"), "-e", filepath.Join(dir, "error.log"))
+		servers.AwaitHTTP(t, p, "http://127.0.0.1:"+port+"/ready", isOK)
 		return port, func() []seen {
 			log, err := os.ReadFile(access)
 			if err != nil {
@@ -128,9 +129,9 @@ func nginxLimit(zone, limit string) limiter {
 // haproxyWindow is haproxy that counts a sliding window, refused calls too.
 func haproxyWindow(calls int, seconds int) limiter {
 	return func(t *testing.T, upstream string) (string, func() []seen) {
-		haproxy := need(t, "haproxy", "haproxy")
-		dir, port := t.TempDir(), freePort(t)
-		write(t, filepath.Join(dir, "haproxy.cfg"), fmt.Sprintf(`
+		haproxy := servers.Need(t, "haproxy", "haproxy")
+		dir, port := t.TempDir(), servers.FreePort(t)
+		servers.Write(t, filepath.Join(dir, "haproxy.cfg"), fmt.Sprintf(`
 global
   maxconn 512
   log stdout format raw daemon
@@ -153,9 +154,9 @@ frontend f
 backend b
   server s 127.0.0.1:%[5]s
 `, port, calls, seconds, 2*seconds, upstream))
-		p := start(t, nil, haproxy, "-db", "-f", filepath.Join(dir, "haproxy.cfg"))
-		awaitHTTP(t, p, "http://127.0.0.1:"+port+"/ready", isOK)
-		return port, func() []seen { return readSeen(t, p.out.String()) }
+		p := servers.Start(t, nil, haproxy, "-db", "-f", filepath.Join(dir, "haproxy.cfg"))
+		servers.AwaitHTTP(t, p, "http://127.0.0.1:"+port+"/ready", isOK)
+		return port, func() []seen { return readSeen(t, p.Out.String()) }
 	}
 }
 
@@ -217,7 +218,7 @@ func fleetBehind(t *testing.T, base, limit, path string, while func()) {
 	t.Helper()
 	home := t.TempDir()
 	spec := filepath.Join(home, "limited.yaml")
-	write(t, spec, fmt.Sprintf(`name: limited
+	servers.Write(t, spec, fmt.Sprintf(`name: limited
 base_url: %q
 limits: [{name: calls, %s}]
 tiers:
@@ -225,9 +226,9 @@ tiers:
   - {name: items, get: "/%s/{list}", rows: "{value: .value}", table: values}
 `, base, limit, path))
 	env := []string{"SLUICE_HOME=" + home}
-	ps := []*process{start(t, env, sluice, "run", spec, "--no-progress")}
+	ps := []*servers.Process{servers.Start(t, env, sluice, "run", spec, "--no-progress")}
 	for range 3 {
-		ps = append(ps, start(t, env, sluice, "worker", spec, "items"))
+		ps = append(ps, servers.Start(t, env, sluice, "worker", spec, "items"))
 	}
 	while()
 	stopAll(t, ps)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/internal/vendorsim"
+	"github.com/sluicehq/sluice/test/servers"
 )
 
 // The proofs that need real minutes: limits held by several processes, kills,
@@ -50,9 +51,9 @@ var bigTree = vendorsim.Tree{Groups: 10, Devices: 1000, Datagroups: 60000, Point
 
 // fleetOfFour starts a run and three workers, and waits until work is queued
 // for all of them.
-func fleetOfFour(t *testing.T, s *site) []*process {
+func fleetOfFour(t *testing.T, s *site) []*servers.Process {
 	t.Helper()
-	ps := []*process{s.run(t)}
+	ps := []*servers.Process{s.run(t)}
 	for range 3 {
 		ps = append(ps, s.worker(t, "data"))
 	}
@@ -63,13 +64,13 @@ func fleetOfFour(t *testing.T, s *site) []*process {
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	t.Fatalf("the fleet does not come to work:\n%s", tail([]byte(ps[0].out.String())))
+	t.Fatalf("the fleet does not come to work:\n%s", servers.Tail([]byte(ps[0].Out.String())))
 	return nil
 }
 
 func busy(t *testing.T) {
 	for range runtime.NumCPU() {
-		p := start(t, nil, "sh", "-c", "while :; do :; done")
+		p := servers.Start(t, nil, "sh", "-c", "while :; do :; done")
 		t.Cleanup(func() { p.Process.Kill() })
 	}
 }
@@ -121,14 +122,14 @@ func TestShare(t *testing.T) {
 	}
 }
 
-func stopAll(t *testing.T, ps []*process) {
+func stopAll(t *testing.T, ps []*servers.Process) {
 	t.Helper()
 	for _, p := range ps {
 		p.Process.Signal(os.Interrupt)
 	}
 	for _, p := range ps {
-		if code := p.finish(t, 90*time.Second); code != 3 && code != 0 {
-			t.Errorf("%v ended with %d:\n%s", p.Args[1:3], code, tail([]byte(p.out.String())))
+		if code := p.Finish(t, 90*time.Second); code != 3 && code != 0 {
+			t.Errorf("%v ended with %d:\n%s", p.Args[1:3], code, servers.Tail([]byte(p.Out.String())))
 		}
 	}
 }
@@ -209,7 +210,7 @@ func TestClockAhead(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	ps := fleetOfFour(t, s)
-	odd := start(t, s.env, skewed, s.spec, s.URL, s.home, "2s")
+	odd := servers.Start(t, s.env, skewed, s.spec, s.URL, s.home, "2s")
 	time.Sleep(3 * time.Second)
 	from := time.Now()
 	time.Sleep(30 * time.Second)
@@ -221,9 +222,9 @@ func TestClockAhead(t *testing.T) {
 		t.Errorf("share used %.4f", float64(n)/6000)
 	}
 	odd.Process.Signal(os.Interrupt)
-	odd.finish(t, 30*time.Second)
-	if out := odd.out.String(); !strings.Contains(out, "calls: 0") || !strings.Contains(out, "clock") {
-		t.Errorf("the process whose clock is off:\n%s", tail([]byte(out)))
+	odd.Finish(t, 30*time.Second)
+	if out := odd.Out.String(); !strings.Contains(out, "calls: 0") || !strings.Contains(out, "clock") {
+		t.Errorf("the process whose clock is off:\n%s", servers.Tail([]byte(out)))
 	}
 	stopAll(t, ps)
 }
@@ -254,12 +255,12 @@ func TestOutage(t *testing.T) {
 				}
 				time.Sleep(100 * time.Millisecond)
 			}
-			if code := p.finish(t, 3*time.Minute); code != 0 {
-				t.Errorf("the run ended with %d:\n%s", code, tail([]byte(p.out.String())))
+			if code := p.Finish(t, 3*time.Minute); code != 0 {
+				t.Errorf("the run ended with %d:\n%s", code, servers.Tail([]byte(p.Out.String())))
 			}
 			calls := during(s.Arrivals(), from, end)
 			if down == "refused" { // the vendor does not see those
-				calls = reportedCalls(t, p.out.String()) - len(s.Arrivals())
+				calls = reportedCalls(t, p.Out.String()) - len(s.Arrivals())
 			}
 			t.Logf("%s: %d calls into the outage, work went on %v after its end", down, calls, back.Round(10*time.Millisecond))
 			if calls > 60 || calls < 5 {
@@ -268,8 +269,8 @@ func TestOutage(t *testing.T) {
 			if back > 10*time.Second {
 				t.Errorf("work went on %v after the outage, want 10 s", back)
 			}
-			if out := p.out.String(); !strings.Contains(out, " 0 dead") {
-				t.Errorf("the verdict:\n%s", tail([]byte(out)))
+			if out := p.Out.String(); !strings.Contains(out, " 0 dead") {
+				t.Errorf("the verdict:\n%s", servers.Tail([]byte(out)))
 			}
 		})
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/internal/vendorsim"
+	"github.com/sluicehq/sluice/test/servers"
 )
 
 // A ward stands before a vendor: while it is sick it refuses every second leaf.
@@ -69,11 +70,11 @@ func TestReplayKills(t *testing.T) {
 	w.before(t, s)
 	w.sick.Store(true)
 	first := s.run(t)
-	if code := first.finish(t, 3*time.Minute); code != 1 {
-		t.Fatalf("the first run ended with %d:\n%s", code, tail([]byte(first.out.String())))
+	if code := first.Finish(t, 3*time.Minute); code != 1 {
+		t.Fatalf("the first run ended with %d:\n%s", code, servers.Tail([]byte(first.Out.String())))
 	}
 	w.sick.Store(false)
-	id := runID(t, first.out.String())
+	id := runID(t, first.Out.String())
 	dead := strings.Count(run(t, s.env, 0, "dead", "export", s.spec), "\n")
 	if dead < 1000 || dead > 1400 {
 		t.Fatalf("%d dead tasks of 2,400 leaves, want about half", dead)
@@ -82,18 +83,18 @@ func TestReplayKills(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	early := 0
 	for range 20 {
-		p := start(t, s.env, sluice, replay...)
+		p := servers.Start(t, s.env, sluice, replay...)
 		select {
-		case <-p.done:
+		case <-p.Done:
 			early++
 		case <-time.After(time.Duration(20+r.IntN(1500)) * time.Millisecond):
 		}
 		p.Process.Kill()
-		<-p.done
+		<-p.Done
 	}
-	last := start(t, s.env, sluice, replay...)
-	if code := last.finish(t, 3*time.Minute); code != 0 || !strings.Contains(last.out.String(), " + 0 gone + 0 dead = 1 seed(s)") {
-		t.Fatalf("the last replay ended with %d:\n%s", code, tail([]byte(last.out.String())))
+	last := servers.Start(t, s.env, sluice, replay...)
+	if code := last.Finish(t, 3*time.Minute); code != 0 || !strings.Contains(last.Out.String(), " + 0 gone + 0 dead = 1 seed(s)") {
+		t.Fatalf("the last replay ended with %d:\n%s", code, servers.Tail([]byte(last.Out.String())))
 	}
 	rows, want := map[string]bool{}, 0
 	for line := range strings.Lines(run(t, s.env, 0, "read", id, "data", "--spec", s.spec)) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/sluicehq/sluice/internal/vendorsim"
+	"github.com/sluicehq/sluice/test/servers"
 )
 
 const simToken = "t0ken-of-the-sim"
@@ -43,7 +44,7 @@ func newSite(t *testing.T, tree vendorsim.Tree, limits string) *site {
 		}
 		lines = append(lines, line)
 	}
-	write(t, s.spec, strings.Join(lines, ""))
+	servers.Write(t, s.spec, strings.Join(lines, ""))
 	s.env = []string{"SLUICE_SECRET_SIM_TOKEN=" + simToken, "SLUICE_HOME=" + s.home}
 	return s
 }
@@ -54,14 +55,14 @@ func (s *site) args(command ...string) []string {
 }
 
 // run starts `sluice run`; window fixes the run's window.
-func (s *site) run(t *testing.T) *process {
+func (s *site) run(t *testing.T) *servers.Process {
 	t.Helper()
-	return start(t, s.env, sluice, s.args("run", s.spec, "--no-progress", "--from", "2026-01-01", "--to", "2026-01-02")...)
+	return servers.Start(t, s.env, sluice, s.args("run", s.spec, "--no-progress", "--from", "2026-01-01", "--to", "2026-01-02")...)
 }
 
-func (s *site) worker(t *testing.T, tier string) *process {
+func (s *site) worker(t *testing.T, tier string) *servers.Process {
 	t.Helper()
-	return start(t, s.env, sluice, s.args("worker", s.spec, tier)...)
+	return servers.Start(t, s.env, sluice, s.args("worker", s.spec, tier)...)
 }
 
 // during counts arrivals in a span of time.

@@ -55,6 +55,7 @@ func (a *app) backfillCommand() *cobra.Command {
 	f.StringVar(&why, "why", "", "why, for whoever reads the changes")
 	f.BoolVar(&dry, "dry-run", false, "only say which windows would be read")
 	f.BoolVar(&wait, "wait", false, "on aws: follow the windows to their verdicts")
+	flags.lakeFlag(cmd)
 	f.BoolVar(&flags.noProgress, "no-progress", false, "say nothing until each window's end")
 	return cmd
 }

@@ -198,7 +198,8 @@ const rootExample = `  sluice demo                        see it work, without a
   sluice vendor check my-vendor.yaml look for mistakes in a spec
   sluice run my-vendor.yaml          read all of yesterday
   sluice status                      what has been read
-  sluice read RUN > rows.ndjson      the rows of a run (--table, if there are several)`
+  sluice read RUN > rows.ndjson      the rows of a run (--table, if there are several)
+  sluice lake sql duckdb my-vendor   statements that read its tables`
 
 func (a *app) root() *cobra.Command {
 	cmd := &cobra.Command{
@@ -206,11 +207,13 @@ func (a *app) root() *cobra.Command {
 		Long: rootLong, Example: rootExample, Args: cobra.NoArgs, RunE: help, Version: version(),
 	}
 	cmd.AddGroup(&cobra.Group{ID: "work", Title: "Reading:"}, &cobra.Group{ID: "look", Title: "Looking:"},
-		&cobra.Group{ID: "steer", Title: "Steering:"}, &cobra.Group{ID: "vendor", Title: "Vendors:"})
+		&cobra.Group{ID: "steer", Title: "Steering:"},
+		&cobra.Group{ID: "tables", Title: "Tables:"}, &cobra.Group{ID: "vendor", Title: "Vendors:"})
 	for id, cmds := range map[string][]*cobra.Command{
 		"work":   {a.runCommand(), a.seedCommand(), a.workerCommand(), a.backfillCommand(), a.repairCommand(), a.replayCommand(), a.discardCommand(), a.demoCommand()},
 		"look":   {a.statusCommand(), a.planCommand(), a.deadCommand(), a.readCommand(), a.reportCommand()},
 		"steer":  {a.limitsCommand(), a.pauseCommand(), a.resumeCommand()},
+		"tables": {a.lakeCommand()},
 		"vendor": {a.vendorCommand()},
 	} {
 		for _, c := range cmds {

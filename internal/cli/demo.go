@@ -15,6 +15,7 @@ import (
 
 	"github.com/sluicehq/sluice/internal/fanout"
 	"github.com/sluicehq/sluice/internal/fleet"
+	"github.com/sluicehq/sluice/internal/lake"
 	"github.com/sluicehq/sluice/internal/run"
 	"github.com/sluicehq/sluice/internal/vendorapi"
 	"github.com/sluicehq/sluice/internal/vendorsim"
@@ -31,8 +32,9 @@ const (
 
 const demoLong = `Demo shows the whole of it on this machine alone: it starts a simulated vendor with
 400 groups, 5,000 devices and 25,000 data groups that allows 1,000 calls a second
-and counts every window, walks it to a verdict, reads the results back, and
-compares every row with what the vendor has. The home is kept, to look around in.`
+and counts every window, walks it to a verdict, reads the results back, also
+from the tables that are made of them, and compares every row with what the vendor
+has. The home is kept, to look around in.`
 
 func (a *app) demoCommand() *cobra.Command {
 	var scale, burst int
@@ -95,6 +97,7 @@ func (a *app) demoRun(h place, sim *vendorsim.Server, tree vendorsim.Tree, token
 	if err != nil {
 		return err
 	}
+	f.Runs.Origin = run.Origin{Spec: "sim", Settings: []string{"base=" + sim.URL}}
 	r, err := f.Runs.Seed(a.soft, run.Yesterday(time.Now(), plan.Zone), false)
 	if err != nil {
 		return err
@@ -108,12 +111,12 @@ func (a *app) demoRun(h place, sim *vendorsim.Server, tree vendorsim.Tree, token
 	if err != nil && !isIncomplete(err) {
 		return err
 	}
-	return a.demoProof(f, r, sim.Stats(), tree, burst, err)
+	return a.demoProof(h, f, r, sim.Stats(), tree, burst, err)
 }
 
 // demoProof compares what was promised with what the vendor saw and what can be
 // read back.
-func (a *app) demoProof(f *fleet.Fleet, r run.Run, s vendorsim.Stats, tree vendorsim.Tree, burst int, verdict error) error {
+func (a *app) demoProof(h place, f *fleet.Fleet, r run.Run, s vendorsim.Stats, tree vendorsim.Tree, burst int, verdict error) error {
 	a.print("\nWhat the vendor saw:")
 	var broken []string
 	promise := func(kept bool, format string, args ...any) {
@@ -141,10 +144,21 @@ func (a *app) demoProof(f *fleet.Fleet, r run.Run, s vendorsim.Stats, tree vendo
 	rows, leaves, wrong := back.compare(tree, r.Window)
 	promise(wrong == 0 && back.rows == rows, "%s rows of %s leaves, each exactly once", number(back.rows), number(leaves))
 	promise(verdict == nil, "the verdict: complete")
+	a.print("\nThe tables:")
+	var all lakeStatus
+	if err := all.add(a.soft, h, r.Vendor); err != nil {
+		return err
+	}
+	a.printTables(all)
+	if back, err = tabledDemo(a.soft, h, r); err != nil {
+		return err
+	}
+	rows, _, wrong = back.compare(tree, r.Window)
+	promise(wrong == 0 && back.rows == rows, "%s rows of table metrics, each exactly once", number(back.rows))
 	if len(broken) > 0 {
 		return &exit{code: exitIncomplete, err: fmt.Errorf("not as promised: %s", strings.Join(broken, "; "))}
 	}
-	a.print("\nLook around:\n  sluice status%s\n  sluice read %s%s | head", a.homeFlag(), r.ID, a.homeFlag())
+	a.print("\nLook around:\n  sluice status%s\n  sluice read %s%s | head\n  %s", a.homeFlag(), r.ID, a.homeFlag(), a.readTables(r.Vendor))
 	return nil
 }
 
@@ -172,6 +186,35 @@ func readDemo(ctx context.Context, f *fleet.Fleet, r run.Run) (demoRows, error) 
 	})
 	if err != nil {
 		return back, fmt.Errorf("reading run %s back: %w", r.ID, err)
+	}
+	return back, nil
+}
+
+// tabledDemo counts the rows of the published table.
+func tabledDemo(ctx context.Context, h place, r run.Run) (demoRows, error) {
+	back := demoRows{seen: map[string]int{}}
+	c, t, err := catalogOf(ctx, h, r.Vendor)
+	if err != nil {
+		return back, err
+	}
+	table, err := c.Find("metrics")
+	if err != nil {
+		return back, err
+	}
+	err = lake.Rows(ctx, t.Store, table, nil, func(names []string, values []any) error {
+		of := map[string]any{}
+		for i, name := range names {
+			of[name] = values[i]
+		}
+		at, _ := of["time"].(time.Time)
+		// A double has no zeros at its end: the vendor's are three places.
+		percent, _ := of["percent"].(float64)
+		back.seen[fmt.Sprintf("%v|%v|%d|%.3f|%v", of["device"], of["datagroup"], at.Unix(), percent, of["bytes"])]++
+		back.rows++
+		return nil
+	})
+	if err != nil {
+		return back, fmt.Errorf("reading the tables of run %s: %w", r.ID, err)
 	}
 	return back, nil
 }

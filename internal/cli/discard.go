@@ -91,5 +91,8 @@ func (a *app) sayDiscarded(ctx context.Context, h place, r run.Run, n int) error
 		return nil
 	}
 	a.print("%s of run %s discarded: %s", plural(n, "task"), r.ID, now.Verdict.Sum())
+	if plan, err := (madeBy{}).plan(r); err == nil && a.on != onAWS && now.Verdict.Complete() && len(plan.Lake.Tables) > 0 {
+		a.print("Its tables may be published now: sluice lake publish %s%s", r.ID, a.homeFlag())
+	}
 	return nil
 }

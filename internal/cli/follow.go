@@ -123,6 +123,9 @@ func (a *app) verdictOf(h place, r run.Run) error {
 		a.print("%-9s %s", "Rows", number(r.Verdict.Rows))
 	}
 	a.print("%-9s %s", "Data", h.Data(r))
+	if s, ok := h.(*stack); ok {
+		s.sayTables(r.Vendor)
+	}
 	if r.Verdict.Complete() {
 		return nil
 	}

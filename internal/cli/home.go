@@ -27,6 +27,7 @@ type place interface {
 	fleet.Backend
 	Name() string          // as people call it
 	Data(r run.Run) string // where a run's results are
+	Tables() (tables, error)
 	vendorapi.Secrets
 	vendorapi.Sessions
 	SecretPlace(vendor string, names []string) string // where secrets are put, in words
@@ -65,6 +66,14 @@ func (h home) Data(r run.Run) string {
 		return abs
 	}
 	return dir
+}
+
+func (h home) Tables() (tables, error) {
+	root, err := filepath.Abs(h.LakeDir())
+	if err != nil {
+		return tables{}, fmt.Errorf("the lake %s: %w", h.LakeDir(), err)
+	}
+	return tables{Store: h.Lake(), root: root, temp: h.Dir()}, nil
 }
 
 func (h home) Secret(vendor, name string) (string, error) {

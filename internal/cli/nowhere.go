@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/sluicehq/sluice/internal/fanout"
 	"github.com/sluicehq/sluice/internal/fleet"
@@ -36,6 +37,7 @@ var _ place = blank{}
 
 func (b blank) Name() string                        { return b.dir }
 func (blank) Data(run.Run) string                   { return "" }
+func (b blank) Tables() (tables, error)             { return tables{}, fmt.Errorf("there is no home at %s", b.dir) }
 func (blank) Secret(string, string) (string, error) { return "", nil }
 func (blank) Session(context.Context, string, func(context.Context, []byte) ([]byte, error)) error {
 	return nil

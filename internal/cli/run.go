@@ -26,6 +26,9 @@ While it works it says how far each tier is and what it waits for. Ctrl-C once
 stops softly: calls under way are finished and kept. Ctrl-C twice stops now.
 Either way nothing is lost, and it says what to type to go on.
 
+On this machine it also makes tables of what it reads, and publishes them when the
+verdict allows it (see sluice lake).
+
 Tasks of other open runs of the same vendor lie on the same queues and are worked
 as well; for their verdicts run their windows.
 
@@ -43,6 +46,7 @@ type runFlags struct {
 	settings   settings
 	again      bool
 	noProgress bool
+	noLake     bool // publish no tables
 	maxCalls   int
 	maxGiven   func() bool
 	stopAt     string
@@ -55,6 +59,10 @@ func (r *runFlags) register(cmd *cobra.Command) {
 	cmd.Flags().IntVar(&r.maxCalls, "max-calls", 0, "stop softly after this many `CALLS` of the run, in the place of the spec's budget")
 	r.maxGiven = func() bool { return cmd.Flags().Changed("max-calls") }
 	cmd.Flags().StringVar(&r.stopAt, "stop-at", "", "stop softly at the next `HH:MM` in the vendor's zone, in the place of the spec's budget")
+}
+
+func (r *runFlags) lakeFlag(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&r.noLake, "no-lake", false, "make no tables of what is read (sluice lake publish does it later)")
 }
 
 // origin is what the run is seeded with; a spec's path is made good for any
@@ -79,6 +87,7 @@ func (a *app) runCommand() *cobra.Command {
 	}
 	flags.register(cmd)
 	cmd.Flags().BoolVar(&flags.noProgress, "no-progress", false, "say nothing until the end")
+	flags.lakeFlag(cmd)
 	return cmd
 }
 
@@ -191,7 +200,9 @@ func (j *job) work(workers *fleet.Workers, r run.Run) error {
 	j.say("run %s: %s of vendor %s", r.ID, windowText(inZone(r.Window, j.fleet.Plan.Zone)), j.fleet.Plan.Name)
 	j.sayPauses(r)
 	watch := j.newWatch(j.fleet, workers, r.Tiers, func(context.Context) string { return r.ID })
+	converted := j.convert(r.ID)
 	v, err := j.atWork(watch, j.flags.noProgress, func() (run.Verdict, error) { return workers.Run(j.soft, j.hard, r.ID) })
+	converted()
 	closing := workers.Close()
 	if err != nil {
 		return j.broken(r, j.failed(j.fleet, j.home, err))

@@ -24,7 +24,8 @@ const (
 // stack is the place of one vendor on AWS.
 type stack struct {
 	*awsfleet.Vendor
-	app *app
+	app    *app
+	region string
 }
 
 // openStack finds the stack of the vendor that a word stands for: a spec, a
@@ -42,7 +43,7 @@ func (a *app) openStack(ctx context.Context, word string) (place, error) {
 	if err := v.Check(ctx); err != nil {
 		return nil, fmt.Errorf("the stack of vendor %s is not whole: %w", found.Vendor, firstOf(err))
 	}
-	return &stack{v, a}, nil
+	return &stack{v, a, cloud.Region()}, nil
 }
 
 // firstOf is the first of several errors, and how many more there are: one
@@ -110,6 +111,18 @@ func (s *stack) Name() string { return "the stack of " + s.Stack().Vendor }
 
 func (s *stack) Data(r run.Run) string {
 	return "s3://" + s.Stack().Bucket + "/landing/" + landing.Prefix(r.ID, "")
+}
+
+func (s *stack) Tables() (tables, error) {
+	store := s.Lake()
+	if store == nil {
+		return tables{}, fmt.Errorf("the stack of %s has no lake: deploy again (make deploy VENDOR=%[1]s)", s.Stack().Vendor)
+	}
+	l := s.Stack().Lake
+	return tables{
+		Store: store, root: "s3://" + l.Bucket + "/" + strings.TrimSuffix(l.Prefix, "/"),
+		bucket: l.Bucket, prefix: l.Prefix, region: s.region,
+	}, nil
 }
 
 func (s *stack) Secret(vendor, name string) (string, error) { return s.Secrets().Secret(vendor, name) }

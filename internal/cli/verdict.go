@@ -30,13 +30,17 @@ func (j *job) finish(r run.Run, v run.Verdict, w *watch) error {
 	for _, row := range rows {
 		j.print("%-9s %s", row[0], row[1])
 	}
+	publishing := j.publish(r, v)
 	if v.Complete() {
 		if v.Rows > 0 && !j.demo {
 			j.readNext(r)
 		}
-		return nil
+		return publishing
 	}
 	j.named(r, v)
+	if publishing != nil {
+		return publishing
+	}
 	return &exit{code: exitIncomplete}
 }
 

@@ -290,7 +290,7 @@ func each[T any](ctx context.Context, atOnce int, all []T, do func(context.Conte
 	for range min(atOnce, len(all)) {
 		wg.Go(func() {
 			for item := range next {
-				if err := do(ctx, item); err != nil {
+				if err := calm(ctx, item, do); err != nil {
 					cancel(err)
 				}
 			}
@@ -305,4 +305,14 @@ func each[T any](ctx context.Context, atOnce int, all []T, do func(context.Conte
 	close(next)
 	wg.Wait()
 	return context.Cause(ctx)
+}
+
+// calm makes an error of a panic: nobody else could, on this goroutine.
+func calm[T any](ctx context.Context, item T, do func(context.Context, T) error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("a mistake in Sluice: %v", p)
+		}
+	}()
+	return do(ctx, item)
 }
