@@ -115,11 +115,11 @@ func TestLakeOfAnIncompleteRun(t *testing.T) {
 	fails := new(failing)
 	w.via = fails
 	fails.fail("/devices/9007199254740995/datagroups")
-	id := w.run().want(t, 1, "Tables    not published: 1 tasks are dead (datagroups 9007199254740995), and the spec allows 0").runID()
-	w.sluice("lake", "publish", id).want(t, 1, "Run "+id+" is not published:", "1 tasks are dead")
-	w.sluice("lake", "tables").want(t, 0, "No table is published.", id+": 1 tasks are dead")
+	id := w.run().want(t, 1, "Tables    not published: 1 task is dead (datagroups 9007199254740995), and the spec allows 0").runID()
+	w.sluice("lake", "publish", id).want(t, 1, "Run "+id+" is not published:", "1 task is dead")
+	w.sluice("lake", "tables").want(t, 0, "No table is published.", id+": 1 task is dead")
 	w.sluice("lake", "sql", "duckdb", "sim").want(t, 2, "no table of vendor sim is published").line(t)
-	w.sluice("lake", "show", id).want(t, 2, "is not published: 1 tasks are dead").line(t)
+	w.sluice("lake", "show", id).want(t, 2, "is not published: 1 task is dead").line(t)
 	fails.fail("")
 	w.sluice("replay", "sim", "--wait").want(t, 0, "metrics: 180 rows")
 	if out := w.sluice("lake", "tables").want(t, 0, "180 rows of 1 run").out; strings.Contains(out, "not published") {
@@ -153,7 +153,7 @@ func TestLakeWithoutAnObject(t *testing.T) {
 		}
 	}
 	damage(whole[:len(whole)/2])
-	w.run().want(t, 0, "Tables    not published: 1 landed objects cannot be converted", "sluice lake dead "+id)
+	w.run().want(t, 0, "Tables    not published: 1 landed object cannot be converted", "sluice lake dead "+id)
 	object := filepath.Base(objects[0])
 	w.sluice("lake", "dead", id).want(t, 0, object, "sluice lake retry "+id, "sluice lake discard "+id)
 	w.sluice("lake", "dead", id, "--json").want(t, 0, `"reason": `)

@@ -113,7 +113,7 @@ func (l *Lake) log() *slog.Logger {
 }
 
 // specID names the spec that rows were made by.
-func (l *Lake) specID() string { return l.Plan.Hash[:16] }
+func (l *Lake) specID() string { return l.Plan.RowsHash[:16] }
 
 // tables is what is known of the tables that a tier feeds, derived ones too.
 func (l *Lake) tablesOf(tier string) (own, all []string) {

@@ -160,12 +160,12 @@ func TestRefused(t *testing.T) {
 		{"open", acme, "it is open", func(r *run.Run) { r.State = run.Open }, false},
 		{"no verdict", acme, "only a run that is closed with its verdict", func(r *run.Run) { r.Verdict = nil }, false},
 		{"missing", acme, "2 tasks are missing (data x, data y)", func(r *run.Run) { r.Verdict.Missing, r.Verdict.MissingNames = 2, []string{"data x", "data y"} }, false},
-		{"dead", acme, "1 tasks are dead (data x), and the spec allows 0", func(r *run.Run) { r.Verdict.Dead, r.Verdict.DeadNames = 1, []string{"data x"} }, false},
+		{"dead", acme, "1 task is dead (data x), and the spec allows 0", func(r *run.Run) { r.Verdict.Dead, r.Verdict.DeadNames = 1, []string{"data x"} }, false},
 		{"dead, allowed", acme + "lake: {dead: 1}\n", "", func(r *run.Run) { r.Verdict.Dead = 1 }, true},
 		{"dead, a part allowed", acme + "lake: {dead: \"40%\"}\n", "", func(r *run.Run) { r.Verdict.Known, r.Verdict.Dead = 10, 4 }, true},
 		{"dead, more than a part", acme + "lake: {dead: \"40%\"}\n", "and the spec allows 4", func(r *run.Run) { r.Verdict.Known, r.Verdict.Dead = 10, 5 }, false},
 		{"problems", acme, "404 for all", func(r *run.Run) { r.Verdict.Problems = []string{"404 for all"} }, false},
-		{"strays", acme, "1 tasks are settled that no list has", func(r *run.Run) { r.Verdict.Strays = 1 }, false},
+		{"strays", acme, "1 task is settled that no list has", func(r *run.Run) { r.Verdict.Strays = 1 }, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newSite(t, c.spec)

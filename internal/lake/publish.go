@@ -124,7 +124,7 @@ func (l *Lake) begin(ctx context.Context, id string, soft time.Time) (*publishin
 	case err != nil:
 		return nil, err
 	case len(dead) > 0:
-		return nil, refuse(id, "%d landed objects cannot be converted, such as %s (%s): `sluice lake dead %s` shows them", len(dead), dead[0].Object, dead[0].Reason, id)
+		return nil, refuse(id, "%s cannot be converted, such as %s (%s): `sluice lake dead %s` shows them", counted(len(dead), "landed object", "landed objects"), dead[0].Object, dead[0].Reason, id)
 	case len(missing) > len(left):
 		return nil, fmt.Errorf("publishing run %s: %d landed objects are new: %w", id, len(missing)-len(left), ErrUnfinished)
 	}
@@ -181,13 +181,13 @@ func (l *Lake) allowed(r run.Run) error {
 	}
 	var reasons []string
 	if v.Missing > 0 {
-		reasons = append(reasons, tasksOf(v.Missing, "tasks are missing", v.MissingNames))
+		reasons = append(reasons, tasksOf(v.Missing, "missing", v.MissingNames))
 	}
 	if v.Strays > 0 {
-		reasons = append(reasons, fmt.Sprintf("%d tasks are settled that no list has", v.Strays))
+		reasons = append(reasons, counted(v.Strays, "task is", "tasks are")+" settled that no list has")
 	}
 	if most := l.mostDead(*v); v.Dead > most {
-		reasons = append(reasons, fmt.Sprintf("%s, and the spec allows %d (lake.dead): replay or discard them (`sluice dead %s`)", tasksOf(v.Dead, "tasks are dead", v.DeadNames), most, r.Vendor))
+		reasons = append(reasons, fmt.Sprintf("%s, and the spec allows %d (lake.dead): replay or discard them (`sluice dead %s`)", tasksOf(v.Dead, "dead", v.DeadNames), most, r.Vendor))
 	}
 	reasons = append(reasons, v.Problems...)
 	if len(reasons) > 0 {

@@ -163,12 +163,19 @@ func (s *selection) lost(sum ledgered, left []Dead) string {
 	return fmt.Sprintf("the ledger has counted %d landed pages of its tables, and the landing holds %d of them: landed objects are missing (were they deleted? restore them, or run the window again with --again)", sum.pages, s.pages)
 }
 
-// tasksOf counts the tasks of a list for people: "3 dead (data d1 / x, ...)".
+// tasksOf counts the tasks of a list for people: "3 tasks are dead (data d1 / x, ...)".
 func tasksOf(n int, what string, names []string) string {
 	shown := names[:min(3, len(names))]
 	more := ""
 	if n > len(shown) {
 		more = ", ..."
 	}
-	return fmt.Sprintf("%d %s (%s%s)", n, what, strings.Join(shown, ", "), more)
+	return fmt.Sprintf("%s %s (%s%s)", counted(n, "task is", "tasks are"), what, strings.Join(shown, ", "), more)
+}
+
+func counted(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
 }

@@ -35,6 +35,7 @@ type Plan struct {
 	Secrets  []string // names that a client will ask for
 	Session  bool     // calls need what a login yields
 	Hash     string   // hex SHA-256 of the spec and the settings
+	RowsHash string   // the same of what decides which rows an answer has
 
 	spec     *Spec
 	auth     auth
@@ -83,6 +84,7 @@ func (s *Spec) Bind(settings map[string]string) (*Plan, error) {
 		p.Tiers = append(p.Tiers, Tier{t.name, slices.Clone(t.tables), t.batch != nil, t.unique, t.key != nil, slices.Clone(t.path), t.asked()})
 	}
 	p.Hash = p.hash()
+	p.RowsHash = p.rowsHash()
 	return p, nil
 }
 
