@@ -81,3 +81,7 @@ bench: ## the targets beside the measured figures
 	@$(GO) test -count 1 -run '^$$' -bench 'SQS' -benchtime 20000x ./test/aws | grep Benchmark
 	@$(GO) test -count 1 -tags bench -v -run 'TestMemory' -timeout 10m ./internal/functions | grep target
 	@$(GO) test -count 1 -tags bench -v -run 'TestWorkerMemory' -timeout 10m ./test | grep -E 'target|FAIL|ended'
+	@$(GO) test -count 1 -run '^$$' -bench 'LakeRows' -cpu 1 -benchtime 1s ./internal/vendorapi | grep Benchmark
+	@$(GO) test -count 1 -run '^$$' -bench 'Convert|Publish' -cpu 1 -benchtime 5x ./internal/lake | grep Benchmark
+	@$(GO) test -count 1 -v -run 'TestSmaller' ./internal/columns | grep gzip
+	@$(GO) test -count 1 -tags bench -v -run 'TestLakeMemory' -timeout 15m ./internal/lake | grep -E 'target|FAIL'
