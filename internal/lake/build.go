@@ -1,21 +1,17 @@
 package lake
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/sluicehq/sluice/internal/columns"
-	"github.com/sluicehq/sluice/internal/landing"
 	"github.com/sluicehq/sluice/internal/run"
 )
 
@@ -63,152 +59,29 @@ type build struct {
 	same  *Line // of what is published already; nil: files are made
 }
 
-// An input is a staged file, and which of its records count.
-type input struct {
-	name   string
-	sum    string
-	size   int     // in bytes; 0: unknown
-	keep   *picked // nil: all of them
-	staged columns.Staged
-}
-
-// inputs are the parts of a table, those with waste cleaned of it: what does not
-// count must not decide about types.
-func (l *Lake) inputs(ctx context.Context, r run.Run, s *selection, table string, soft time.Time) (out []input, rows int, err error) {
-	for _, o := range s.objects {
-		rows += o.made[table]
-		if o.kept == 0 {
-			continue
-		}
-		for _, p := range o.parts {
-			if p.Table != table {
-				continue
-			}
-			in := input{name: p.Name, sum: p.SHA256, size: p.Bytes, staged: p.Staged}
-			if o.kept < o.of {
-				in.keep = o
-				if in, err = l.cleaned(ctx, r, table, in, soft); err != nil {
-					return nil, 0, err
-				}
-			}
-			if in.staged.Rows > 0 {
-				out = append(out, in)
-			}
-		}
-	}
-	slices.SortStableFunc(out, func(a, b input) int {
-		if c := slices.Compare(a.staged.Least, b.staged.Least); c != 0 {
-			return c
-		}
-		return strings.Compare(a.name, b.name)
-	})
-	return out, rows, nil
-}
-
-// cleaned is a staged file without the records that do not count.
-func (l *Lake) cleaned(ctx context.Context, r run.Run, table string, in input, soft time.Time) (input, error) {
-	clean := l.workPrefix(r.ID) + table + "-clean-" + name(in.sum, in.keep.keep) + ".parquet"
-	return l.gathered(ctx, clean, l.paths(table), []input{in}, soft)
-}
-
-// gathered merges inputs into one staged object, unless it is there already.
-func (l *Lake) gathered(ctx context.Context, name string, path []string, in []input, soft time.Time) (input, error) {
-	out := input{name: name}
-	there, err := l.readIf(ctx, name+".json", &out.staged)
-	if there || err != nil {
-		return out, err
-	}
-	if l.late(soft) {
-		return out, ErrUnfinished
-	}
-	opened, err := l.open(ctx, in)
-	defer closeAll(opened)
-	if err != nil {
-		return out, err
-	}
-	file, err := l.newSpool(ctx, name)
-	if err != nil {
-		return out, err
-	}
-	if out.staged, err = columns.Gather(ctx, file, path, inputsOf(opened)); err != nil {
-		file.File.Close() // nothing of it is kept
-	} else {
-		err = file.Close()
-	}
-	if err != nil {
-		return out, fmt.Errorf("merging %d staged files into %s: %w", len(in), name, err)
-	}
-	return out, l.write(ctx, name+".json", out.staged)
-}
-
-// An opened input can be read.
-type opened struct {
-	columns.Input
-	file landing.ReadAtCloser
-}
-
-func (l *Lake) open(ctx context.Context, in []input) (out []opened, err error) {
-	for _, i := range in {
-		f, size, err := l.openOne(ctx, i)
-		if err != nil {
-			return out, fmt.Errorf("opening %s: %w", i.name, err)
-		}
-		o := opened{columns.Input{Name: i.name, File: f, Size: size}, f}
-		if i.keep != nil {
-			o.Keep = i.keep.keeps
-		}
-		out = append(out, o)
-	}
-	return out, nil
-}
-
-// small is a file that is read whole, in one request, rather than in ranges.
-const small = 1 << 20
-
-func (l *Lake) openOne(ctx context.Context, in input) (landing.ReadAtCloser, int64, error) {
-	if in.size == 0 || in.size > small {
-		return l.Store.Open(ctx, in.name)
-	}
-	r, err := l.Store.Get(ctx, in.name)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer r.Close()
-	data, err := io.ReadAll(io.LimitReader(r, small+1))
-	return whole{bytes.NewReader(data)}, int64(len(data)), err
-}
-
-// whole is a file in memory.
-type whole struct{ *bytes.Reader }
-
-func (whole) Close() error { return nil }
-
-func inputsOf(all []opened) (out []columns.Input) {
-	for _, o := range all {
-		out = append(out, o.Input)
-	}
-	return out
-}
-
-func closeAll(all []opened) {
-	for _, o := range all {
-		o.file.Close() // it was only read
-	}
-}
-
 // build makes a table's files: merged in passes of as many files as are open at
 // once, then cast.
 func (b *build) build(ctx context.Context) error {
-	prefix := b.l.workPrefix(b.run.ID) + b.fresh.Generation + "/"
-	there, err := b.l.readIf(ctx, prefix+"made.json", &b.fresh)
-	if there || err != nil {
+	l := b.l
+	prefix := l.workPrefix(b.run.ID) + b.fresh.Generation + "/"
+	var made Published
+	there, err := l.readIf(ctx, prefix+"made.json", &made)
+	if err == nil && there {
+		there, err = l.haveFiles(ctx, l.prefix(b.table, b.run), made.Files)
+	}
+	if err != nil || there {
+		b.fresh = made
 		return err
 	}
 	in := b.parts
-	for pass := 0; len(in) > b.l.fan(); pass++ {
+	for pass := 0; ; pass++ {
+		groups := l.groups(in)
+		if len(groups) <= 1 {
+			break
+		}
 		var next []input
-		for n, group := range slices.Collect(slices.Chunk(in, b.l.fan())) {
-			out, err := b.l.gathered(ctx, fmt.Sprintf("%spass%d-%05d.parquet", prefix, pass, n), b.fresh.Path, group, b.soft)
+		for n, group := range groups {
+			out, _, err := l.gathered(ctx, fmt.Sprintf("%spass%d-%05d.parquet", prefix, pass, n), b.fresh.Path, group, b.soft)
 			if err != nil {
 				return err
 			}
@@ -216,13 +89,31 @@ func (b *build) build(ctx context.Context) error {
 		}
 		in = next
 	}
-	if b.l.late(b.soft) {
+	if l.late(b.soft) {
 		return ErrUnfinished
 	}
 	if err := b.cast(ctx, in, prefix+"cast.json"); err != nil {
 		return fmt.Errorf("making table %s of run %s: %w", b.table, b.run.ID, err)
 	}
-	return b.l.write(ctx, prefix+"made.json", b.fresh)
+	return l.write(ctx, prefix+"made.json", b.fresh)
+}
+
+// haveFiles tells whether files that were made are still there: those that were
+// not switched for long are deleted.
+func (l *Lake) haveFiles(ctx context.Context, prefix string, files []File) (bool, error) {
+	if len(files) == 0 {
+		return true, nil
+	}
+	names, err := l.names(ctx, prefix)
+	if err != nil {
+		return false, err
+	}
+	for _, f := range files {
+		if !slices.Contains(names, f.Name) {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // cast writes the files that will be read. When soft comes, it notes which files
@@ -233,20 +124,31 @@ func (b *build) cast(ctx context.Context, in []input, progress string) error {
 	if err != nil {
 		return err
 	}
-	had := b.fresh // what a try before this has made
+	var had Published // what a try before this has made
 	if _, err := b.l.readIf(ctx, progress, &had); err != nil {
 		return err
+	}
+	if there, err := b.l.haveFiles(ctx, b.l.prefix(b.table, b.run), had.Files); err != nil {
+		return err
+	} else if !there {
+		had = Published{}
 	}
 	b.fresh.Files, b.fresh.Rows = had.Files, had.Rows
 	prefix := b.l.prefix(b.table, b.run) + b.fresh.Generation
 	n, first := len(had.Files), len(had.Files)
+	var last *spool
 	made, err := columns.CastOn(ctx, inputsOf(opened), b.fresh.columns(b.run.ID, b.l.Plan.Name), had.Rows, b.l.target(), func() (columns.File, error) {
 		if b.l.late(b.soft) && n > first { // a try that makes no file would be repeated for ever
 			return nil, ErrUnfinished
 		}
 		n++
-		return b.l.newSpool(ctx, fmt.Sprintf("%s-%05d.parquet", prefix, n-1))
+		file, err := b.l.newSpool(ctx, fmt.Sprintf("%s-%05d.parquet", prefix, n-1))
+		last = file
+		return file, err
 	})
+	if last != nil {
+		last.drop() // of the file that an error has ended nothing is kept
+	}
 	for i, m := range made {
 		b.fresh.Files = append(b.fresh.Files, File{fmt.Sprintf("%s-%05d.parquet", prefix, first+i), m})
 		b.fresh.Rows += m.Rows
@@ -285,8 +187,14 @@ func (p *Published) misfits() {
 }
 
 // columns is the schema as a file is written with it.
+// What has no part in its rows stays out: a generation's files have the same
+// bytes whoever makes them.
 func (p Published) columns(run, source string) columns.Schema {
-	return columns.Schema{Path: p.Path, Run: run, Generation: p.Generation, Source: source, Columns: p.Columns, Key: p.Key, Variant: p.Variant}
+	s := columns.Schema{Path: p.Path, Run: run, Generation: p.Generation, Source: source, Key: p.Key, Variant: p.Variant}
+	for _, c := range p.Columns {
+		s.Columns = append(s.Columns, columns.Column{Name: c.Name, Field: c.Field, Type: c.Type})
+	}
+	return s
 }
 
 // A spool is a file under way that becomes an object when it is closed.
@@ -310,26 +218,34 @@ func (l *Lake) newSpool(ctx context.Context, name string) (*spool, error) {
 
 // Close makes the object durable.
 func (s *spool) Close() error {
-	if err := s.put(s.File); err != nil {
-		s.File.Close()
-		return err
-	}
-	return s.File.Close()
+	err := s.put(s.File)
+	s.drop()
+	return err
 }
+
+// drop gives up what has not become an object.
+func (s *spool) drop() { s.File.Close() } // it has no name, so nothing stays; twice is harmless
 
 // digest names the inputs.
 func (b *build) digest() string {
 	h := sha256.New()
 	enc := json.NewEncoder(h)
 	for _, in := range b.parts {
-		enc.Encode([]any{in.name, in.sum, in.staged.Rows})
+		enc.Encode([]any{in.name, in.sum, in.rows})
 	}
 	return hex.EncodeToString(h.Sum(nil))[:16]
 }
 
-// generation names what comes out of these inputs with this schema.
-func (b *build) generation(inputs string) string {
-	return name(version, b.run.ID, b.table, b.l.specID(), b.l.target(), inputs, b.fresh.Schema.layout())
+// generation names what comes out of these inputs with this schema. Files that
+// are read, or that are being deleted, are never written again: then the name is
+// another one.
+func (b *build) generation(x *index, inputs string) string {
+	for n := 0; ; n++ {
+		g := name(version, b.run.ID, b.table, b.l.specID(), b.l.target(), inputs, b.fresh.Schema.layout(), n)
+		if !x.taken(g) {
+			return g
+		}
+	}
 }
 
 // layout is all of a schema that the files show.

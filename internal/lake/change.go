@@ -19,7 +19,7 @@ func (l *Lake) attempt(ctx context.Context, all []*publishing, rebuild bool, sof
 	}
 	for _, p := range all {
 		for _, line := range x.Lines {
-			if line.Run != p.run.ID && line.From.Equal(p.run.Window.From) && line.To.Equal(p.run.Window.To) && line.Opened.After(p.run.Opened) {
+			if line.Run != p.run.ID && line.ofWindow(p.run) && line.Opened.After(p.run.Opened) {
 				return nil, refuse(p.run.ID, "run %s of the same window is newer, and published", line.Run)
 			}
 		}
@@ -44,27 +44,21 @@ type change struct {
 	new     []*build            // those that make files
 	recasts []*recast
 	schemas []Schema
+	same    []Line          // whose files have the types of a new epoch already
+	alone   map[string]bool // common tables that no other vendor feeds and whose runs are all made anew
 }
 
 // plan decides on one table's schema, and on what is to be made.
 func (c *change) plan(ctx context.Context, table string) error {
 	l := c.l
-	had, was := c.x.schema(l.owner(table), table)
-	if c.rebuild && c.whole(table) {
-		had, was = Schema{}, false
-	}
-	var err error
-	if l.table(table).Common {
-		if had, was, err = l.commonSchema(ctx, table); err != nil {
-			return err
-		}
+	had, was, err := c.had(ctx, table)
+	if err != nil {
+		return err
 	}
 	seen := map[string]columns.FieldSeen{}
 	for _, p := range c.all {
-		for _, in := range p.inputs[table] {
-			for field, s := range in.staged.Fields {
-				seen[field] = seen[field].Union(s)
-			}
+		for field, s := range p.seen[table] {
+			seen[field] = seen[field].Union(s)
 		}
 	}
 	last := c.all[len(c.all)-1].run.ID
@@ -74,7 +68,7 @@ func (c *change) plan(ctx context.Context, table string) error {
 	}
 	c.schemas = append(c.schemas, schema)
 	for _, p := range c.all {
-		b := &build{l: l, run: p.run, table: table, soft: c.soft, parts: p.inputs[table], rows: p.rows[table], fresh: Published{Schema: schema, Change: changed}}
+		b := &build{l: l, run: p.run, table: table, soft: c.soft, parts: p.parts[table], rows: p.rows[table], fresh: Published{Schema: schema, Change: changed}}
 		c.builds[p.run.ID] = append(c.builds[p.run.ID], b)
 		inputs := b.digest()
 		b.fresh.Inputs = inputs
@@ -83,10 +77,49 @@ func (c *change) plan(ctx context.Context, table string) error {
 			b.same = &line
 			continue
 		}
-		b.fresh.Generation = b.generation(inputs)
+		b.fresh.Generation = b.generation(c.x, inputs)
 		c.new = append(c.new, b)
 	}
 	return c.planRecasts(ctx, schema)
+}
+
+// had is the schema that a table has had. Where all of its runs are made anew it
+// has none, and without a column neither: nothing has been decided yet.
+func (c *change) had(ctx context.Context, table string) (had Schema, was bool, err error) {
+	l, owner := c.l, c.l.owner(table)
+	whole := c.rebuild && c.whole(table)
+	if !whole {
+		for _, line := range c.x.Lines {
+			if line.Table == table && line.Owner != owner {
+				return had, false, refuse(c.all[len(c.all)-1].run.ID, "table %s is published as one of %s, and the spec makes it one of %s: `sluice lake rebuild --all %s` makes all runs anew", table, line.Owner, owner, l.Plan.Name)
+			}
+		}
+	}
+	if owner != common {
+		had, was = c.x.schema(owner, table)
+	} else {
+		if had, was, err = l.commonSchema(ctx, table); err != nil {
+			return had, false, err
+		}
+		if whole {
+			if whole, err = l.feedsAlone(ctx, table); err != nil {
+				return had, false, err
+			}
+			c.alone = with(c.alone, table, whole)
+		}
+	}
+	if whole || len(had.Columns) == 0 {
+		return Schema{}, false, nil
+	}
+	return had, was, nil
+}
+
+func with(m map[string]bool, key string, value bool) map[string]bool {
+	if m == nil {
+		m = map[string]bool{}
+	}
+	m[key] = value
+	return m
 }
 
 // whole tells whether all runs that are published of a table are made anew.
@@ -117,6 +150,9 @@ func (c *change) carryOut(ctx context.Context) ([]Publication, error) {
 		if err := r.carryOut(ctx, c.soft); err != nil {
 			return nil, err
 		}
+	}
+	if err := pause(ctx, l.Settle); err != nil {
+		return nil, err
 	}
 	now := time.Now().UTC()
 	var lines []Line
@@ -151,12 +187,34 @@ func (c *change) carryOut(ctx context.Context) ([]Publication, error) {
 	for _, p := range c.all {
 		published = append(published, p.run)
 	}
+	before := slices.Clone(c.x.Lines)
+	for i, line := range c.x.Lines {
+		for _, same := range c.same {
+			if same.Generation == line.Generation {
+				c.x.Lines[i].Epoch = same.Epoch
+			}
+		}
+	}
 	c.x.put(lines, published, now)
 	if err := l.swap(ctx, c.x); err != nil {
 		return nil, err
 	}
 	// The new rows count, the old ones do not.
-	return out, c.tidy(ctx, out, now)
+	return out, c.tidy(ctx, out, before, now)
+}
+
+// pause waits, so that who has listed the files before the last ones were there
+// has read the index before it is switched.
+func pause(ctx context.Context, d time.Duration) error {
+	if d == 0 {
+		return nil
+	}
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(d):
+		return nil
+	}
 }
 
 func (b *build) typeOf(column string) columns.Type {
@@ -169,29 +227,24 @@ func (b *build) typeOf(column string) columns.Type {
 }
 
 // announce notes what files are about to be made, so that what a crash leaves of
-// them is deleted one day.
+// them is deleted one day, and nothing of them before.
 func (c *change) announce(ctx context.Context) error {
 	now := time.Now().UTC()
-	known := map[string]bool{}
-	for _, d := range c.x.Drops {
-		known[d.Generation] = true
-	}
-	for _, line := range c.x.Lines {
-		known[line.Generation] = true
-	}
 	some := false
-	for _, b := range c.new {
-		if known[b.fresh.Generation] {
-			continue
+	note := func(d drop) {
+		for _, known := range c.x.Drops {
+			if known.Generation == d.Generation && now.Sub(known.At) < c.l.grace()/4 {
+				return
+			}
 		}
 		some = true
-		c.x.drop(drop{b.fresh.Generation, b.run.ID, b.table, c.l.prefix(b.table, b.run), now})
+		c.x.drop(d)
+	}
+	for _, b := range c.new {
+		note(drop{Generation: b.fresh.Generation, OfRun: b.run.ID, Table: b.table, Prefix: c.l.prefix(b.table, b.run), At: now})
 	}
 	for _, r := range c.recasts {
-		if !known[r.fresh.Generation] {
-			some = true
-			c.x.drop(drop{r.fresh.Generation, r.line.Run, r.line.Table, r.line.Prefix, now})
-		}
+		note(drop{Generation: r.fresh.Generation, OfRun: r.line.Run, Table: r.line.Table, Prefix: r.line.Prefix, At: now})
 	}
 	if !some {
 		return nil
@@ -206,6 +259,11 @@ func (c *change) manifest(ctx context.Context, p *publishing, now time.Time) (Pu
 	pub := Publication{
 		Vendor: l.Plan.Name, Run: p.run, Published: now, Spec: l.specID(), Pages: p.sel.pages, Waste: p.sel.waste, Left: p.left, Notes: p.notes,
 	}
+	for _, line := range c.x.Lines {
+		if line.Run == p.run.ID && !slices.ContainsFunc(c.builds[p.run.ID], func(b *build) bool { return b.table == line.Table }) {
+			pub.Notes = append(pub.Notes, fmt.Sprintf("table %s is no longer in the spec: its rows stay as they were published", line.Table))
+		}
+	}
 	var gens []any
 	for _, b := range c.builds[p.run.ID] {
 		if b.same != nil {
@@ -213,7 +271,9 @@ func (c *change) manifest(ctx context.Context, p *publishing, now time.Time) (Pu
 			if err != nil {
 				return pub, nil, err
 			}
+			epoch := b.fresh.Epoch // its files have the types of it, or are recast to them
 			b.fresh = *old
+			b.fresh.Epoch = epoch
 			if r := c.recastOf(*b.same); r != nil {
 				b.fresh = r.fresh
 			}
@@ -229,7 +289,7 @@ func (c *change) manifest(ctx context.Context, p *publishing, now time.Time) (Pu
 	for _, b := range c.builds[p.run.ID] {
 		line := Line{
 			Vendor: l.Plan.Name, Run: p.run.ID, Generation: b.fresh.Generation, Owner: b.fresh.Owner, Table: b.table, Rows: b.fresh.Rows, Files: len(b.fresh.Files), Bytes: b.fresh.bytes(),
-			From: p.run.Window.From, To: p.run.Window.To, Date: l.date(p.run), Opened: p.run.Opened, Published: now, Manifest: at, Prefix: l.prefix(b.table, p.run), Spec: l.specID(), Inputs: b.fresh.Inputs, Rev: p.run.Rev,
+			From: p.run.Window.From, To: p.run.Window.To, Date: l.date(p.run), Opened: p.run.Opened, Published: now, Manifest: at, Prefix: l.prefix(b.table, p.run), Spec: l.specID(), Inputs: b.fresh.Inputs, Rev: p.run.Rev, Epoch: b.fresh.Epoch,
 		}
 		lines = append(lines, line)
 	}
@@ -259,7 +319,7 @@ func (l *Lake) published(ctx context.Context, id string) (*Publication, error) {
 	if err := l.read(ctx, at, pub); err != nil {
 		return nil, err
 	}
-	return pub, l.tidied(ctx, *pub)
+	return pub, l.tidied(ctx, *pub, nil)
 }
 
 // table1 reads one table of the manifest that a line names.

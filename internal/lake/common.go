@@ -16,6 +16,28 @@ func (l *Lake) commonSchema(ctx context.Context, table string) (s Schema, there 
 	return s, there, err
 }
 
+// feedsAlone tells whether no other vendor has rows in a table that they may
+// share.
+func (l *Lake) feedsAlone(ctx context.Context, table string) (bool, error) {
+	names, err := l.names(ctx, "published/")
+	if err != nil {
+		return false, err
+	}
+	for _, name := range names {
+		if name == l.indexName() {
+			continue
+		}
+		x, err := readPublished(ctx, l.Store, name)
+		if err != nil {
+			return false, err
+		}
+		if slices.ContainsFunc(x.Lines, func(line Line) bool { return line.Owner == common && line.Table == table }) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
 func commonSchemaName(table string) string { return "schemas/" + common + "/" + table + ".json" }
 
 // commonSchemas writes what is new of the schemas that several vendors share. It
@@ -35,11 +57,11 @@ func (c *change) commonSchemas(ctx context.Context) error {
 				return fmt.Errorf("reading %s: %w", commonSchemaName(s.Table), err)
 			}
 			for _, have := range now.Columns {
-				if !slices.ContainsFunc(s.Columns, func(n columns.Column) bool { return n.Name == have.Name && n.Type == have.Type }) {
+				if !c.alone[s.Table] && !slices.ContainsFunc(s.Columns, func(n columns.Column) bool { return n.Name == have.Name && n.Type == have.Type }) {
 					return fmt.Errorf("table %s: another vendor has changed its columns meanwhile: %w", s.Table, landing.ErrSwapped)
 				}
 			}
-			if len(now.Columns) == len(s.Columns) {
+			if !c.alone[s.Table] && len(now.Columns) == len(s.Columns) {
 				continue
 			}
 		}

@@ -73,6 +73,15 @@ func (l *Lake) Convert(ctx context.Context, object string) error {
 	if err != nil {
 		return fmt.Errorf("converting %s: %w", object, err)
 	}
+	if r.State == run.Closed { // a message that came late: nobody needs the object any more
+		x, err := l.readIndex(ctx)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(x.Lines, func(line Line) bool { return line.Run == id && line.Rev == r.Rev }) {
+			return nil
+		}
+	}
 	return l.convert(ctx, r, object)
 }
 

@@ -2,14 +2,16 @@ package lake
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"path"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/sluicehq/sluice/internal/landing"
 )
 
 // A Dead is a landed object that cannot be converted.
@@ -18,6 +20,7 @@ type Dead struct {
 	Object string    `json:"object"` // its name in the landing
 	Reason string    `json:"reason"`
 	At     time.Time `json:"at"`
+	Spec   string    `json:"spec"` // by which it was tried
 	// Discarded says that an operator has decided to publish without it.
 	Discarded *Decision `json:"discarded,omitempty"`
 }
@@ -31,15 +34,34 @@ type Decision struct {
 
 // bury notes that an object cannot be converted. A decision about it stays.
 func (l *Lake) bury(ctx context.Context, run, id, object string, why error) error {
-	name := l.deadPrefix(run) + id + ".json"
-	var d Dead
-	if _, err := l.readIf(ctx, name, &d); err != nil {
-		return err
+	return l.note(ctx, l.deadPrefix(run)+id+".json", func(d Dead, _ bool) (Dead, error) {
+		return Dead{Run: run, Object: object, Reason: clip(why.Error(), 2000), At: time.Now().UTC(), Spec: l.specID(), Discarded: d.Discarded}, nil
+	})
+}
+
+// note changes what is noted about an object, whoever else does so meanwhile.
+func (l *Lake) note(ctx context.Context, name string, change func(d Dead, there bool) (Dead, error)) error {
+	for {
+		data, tag, err := l.Store.Tag(ctx, name)
+		if err != nil {
+			return fmt.Errorf("reading %s: %w", name, err)
+		}
+		var d Dead
+		if tag != "" {
+			if err := json.Unmarshal(data, &d); err != nil {
+				return fmt.Errorf("reading %s: %w", name, err)
+			}
+		}
+		if d, err = change(d, tag != ""); err != nil {
+			return err
+		}
+		if data, err = json.Marshal(d); err != nil {
+			return fmt.Errorf("packing %s: %w", name, err)
+		}
+		if _, err = l.Store.Swap(ctx, name, tag, data); !errors.Is(err, landing.ErrSwapped) {
+			return err
+		}
 	}
-	if d.Discarded != nil {
-		return nil
-	}
-	return l.write(ctx, name, Dead{Run: run, Object: object, Reason: clip(why.Error(), 2000), At: time.Now().UTC()})
 }
 
 // clip bounds a text of somebody else's.
@@ -108,17 +130,13 @@ func (l *Lake) unbury(ctx context.Context, d Dead) error {
 // name in the landing, or its ID.
 func (l *Lake) Discard(ctx context.Context, run, object string, by Decision) error {
 	id := strings.TrimSuffix(path.Base(object), ".ndjson.zst")
-	name := l.deadPrefix(run) + id + ".json"
-	var d Dead
-	err := l.read(ctx, name, &d)
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("run %s has no dead object %s: `sluice lake dead %s` lists them", run, id, run)
-	}
-	if err != nil {
-		return err
-	}
-	d.Discarded = &by
-	return l.write(ctx, name, d)
+	return l.note(ctx, l.deadPrefix(run)+id+".json", func(d Dead, there bool) (Dead, error) {
+		if !there {
+			return d, fmt.Errorf("run %s has no dead object %s: `sluice lake dead %s` lists them", run, id, run)
+		}
+		d.Discarded = &by
+		return d, nil
+	})
 }
 
 // living sorts the dead into those that an operator has left out and those that

@@ -44,6 +44,7 @@ type Line struct {
 	Spec       string    `json:"spec"`   // by which the rows were made
 	Inputs     string    `json:"inputs"` // a digest of what they were made of
 	Rev        int       `json:"rev"`    // of the run, when its ledger was read
+	Epoch      int       `json:"epoch"`  // of the schema that the files have the types of
 }
 
 // A Schema is a table's columns, as all its published files have them. Its line
@@ -57,9 +58,7 @@ type Schema struct {
 	Variant  bool             `json:"variant,omitempty"`
 	Contract string           `json:"contract"`
 	Template string           `json:"template"`
-	// Empty are fields that had no value yet but null: they become columns when
-	// one comes.
-	Empty []string `json:"empty,omitempty"`
+	Epoch    int              `json:"epoch,omitempty"` // grows when a type is widened
 }
 
 // A drop is files that do not count, and are to be deleted: those of a
@@ -68,8 +67,10 @@ type drop struct {
 	Generation string    `json:"dropped"`
 	OfRun      string    `json:"of_run"`
 	Table      string    `json:"of_table"`
-	Prefix     string    `json:"prefix"`
+	Prefix     string    `json:"prefix,omitempty"`
 	At         time.Time `json:"at"`
+	Manifest   string    `json:"of_manifest,omitempty"` // it is this, and no files
+	Deleting   bool      `json:"deleting,omitempty"`    // for good: its name is not used again
 }
 
 // readIndex reads a vendor's index; one that is not there is empty.
@@ -176,15 +177,19 @@ func (x *index) schema(owner, table string) (Schema, bool) {
 	return Schema{}, false
 }
 
+// taken tells whether a generation's files are read or are being deleted.
+func (x *index) taken(generation string) bool {
+	return slices.ContainsFunc(x.Lines, func(l Line) bool { return l.Generation == generation }) ||
+		slices.ContainsFunc(x.Drops, func(d drop) bool { return d.Generation == generation && d.Deleting })
+}
+
 // put adds lines and takes out those that they replace: of the same run and
-// table, and all of the runs that are published and of others of their windows.
-// What is taken out is to be deleted when nobody reads it any more.
+// table, and all of other runs of the windows that are published. What is taken
+// out is to be deleted when nobody reads it any more.
 func (x *index) put(lines []Line, published []run.Run, now time.Time) {
 	replaced := func(old Line) bool {
 		return slices.ContainsFunc(lines, func(n Line) bool { return n.Run == old.Run && n.Table == old.Table }) ||
-			slices.ContainsFunc(published, func(r run.Run) bool {
-				return r.ID == old.Run || old.From.Equal(r.Window.From) && old.To.Equal(r.Window.To)
-			})
+			slices.ContainsFunc(published, func(r run.Run) bool { return r.ID != old.Run && old.ofWindow(r) })
 	}
 	kept := x.Lines[:0:0]
 	for _, old := range x.Lines {
@@ -192,12 +197,25 @@ func (x *index) put(lines []Line, published []run.Run, now time.Time) {
 			kept = append(kept, old)
 			continue
 		}
-		x.drop(drop{old.Generation, old.Run, old.Table, old.Prefix, now})
+		x.drop(drop{Generation: old.Generation, OfRun: old.Run, Table: old.Table, Prefix: old.Prefix, At: now})
 	}
+	before := x.Lines
 	x.Lines = append(kept, lines...)
+	for _, old := range before {
+		if !slices.ContainsFunc(x.Lines, func(n Line) bool { return n.Manifest == old.Manifest }) {
+			x.drop(drop{Generation: "manifest " + old.Manifest, OfRun: old.Run, Manifest: old.Manifest, At: now})
+		}
+	}
 	for _, line := range lines {
 		x.Drops = slices.DeleteFunc(x.Drops, func(d drop) bool { return d.Generation == line.Generation })
 	}
+	x.Tables = slices.DeleteFunc(x.Tables, func(s Schema) bool {
+		return !slices.ContainsFunc(x.Lines, func(l Line) bool { return l.Table == s.Table && l.Owner == s.Owner })
+	})
+}
+
+func (l Line) ofWindow(r run.Run) bool {
+	return l.From.Equal(r.Window.From) && l.To.Equal(r.Window.To)
 }
 
 // drop notes that files are to be deleted some time after now.

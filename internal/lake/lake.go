@@ -63,7 +63,10 @@ type Lake struct {
 	Target  int64         // bytes of a published file, about; 0: 128 MB
 	Fan     int           // files that are merged at once; 0: 48
 	Grace   time.Duration // for how long files stay that have been replaced; 0: a day
-	Log     *slog.Logger  // nil: none
+	// Settle is how long a publication waits between its last file and the switch:
+	// longer than readers take from listing the files to reading the index.
+	Settle time.Duration
+	Log    *slog.Logger // nil: none
 
 	now func() time.Time // tests; nil: time.Now
 }
@@ -172,11 +175,11 @@ func (l *Lake) paths(table string) (out []string) {
 }
 
 // keyColumn is what a task key's column is called, without its leading
-// underscore: not as any other of the lineage.
+// underscore: not as any other of the lineage. No tier's name begins with one.
 func keyColumn(tier string) string {
 	switch tier {
 	case "rec", "run", "source", "upload", "generation", "key", "variant", "rest", "task", "fetch", "chunk", "page", "row", "fetched_at":
-		return tier + "_key"
+		return "_" + tier
 	}
 	return tier
 }
@@ -253,16 +256,4 @@ func (l *Lake) names(ctx context.Context, prefix string) (out []string, err erro
 		return nil, fmt.Errorf("listing %s: %w", prefix, err)
 	}
 	return out, nil
-}
-
-// clear removes all objects below a prefix.
-func (l *Lake) clear(ctx context.Context, prefix string) error {
-	names, err := l.names(ctx, prefix)
-	if err != nil {
-		return err
-	}
-	if err := l.Store.Delete(ctx, names...); err != nil {
-		return fmt.Errorf("removing what is below %s: %w", prefix, err)
-	}
-	return nil
 }

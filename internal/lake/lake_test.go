@@ -201,7 +201,7 @@ func TestLost(t *testing.T) {
 	twoObjects(s, "acme-1", 1)
 	delete(s.raw.objects, s.raw.below("")[1])
 	_, err := s.lake.Publish(t.Context(), "acme-1", time.Time{})
-	if err == nil || !strings.Contains(err.Error(), "counted 5 landed pages of its tables, and the landing holds") {
+	if err == nil || !strings.Contains(err.Error(), "counted 5 landed pages of its tables, and the landing lacks") {
 		t.Errorf("published without an object: %v", err)
 	}
 }

@@ -289,6 +289,7 @@ func (s *site) run(id string, day int, objects ...[]page) {
 				e = &fanout.Settlement{Task: task, Outcome: fanout.Done, Fetch: p.fetch, Chunk: p.chunk}
 				ends[task.ID+fmt.Sprint(p.chunk)] = e
 			}
+			e.Object = b.Object()
 			e.Pages++
 			e.Rows += rows
 		}
@@ -300,7 +301,7 @@ func (s *site) run(id string, day int, objects ...[]page) {
 	s.books.ends[id], s.books.lists[id] = nil, nil
 	for _, e := range ends {
 		if last := ends[e.Task.ID+fmt.Sprint(e.Chunk+1)]; last != nil { // a chunk before the last
-			s.books.lists[id] = append(s.books.lists[id], fanout.Listed{Run: id, Tier: "data", Task: e.Task.ID, Chunk: e.Chunk, Fetch: e.Fetch, Rows: e.Rows, Pages: e.Pages})
+			s.books.lists[id] = append(s.books.lists[id], fanout.Listed{Run: id, Tier: "data", Task: e.Task.ID, Chunk: e.Chunk, Fetch: e.Fetch, Object: e.Object, Rows: e.Rows, Pages: e.Pages})
 			continue
 		}
 		known++

@@ -7,8 +7,10 @@ import (
 	"slices"
 	"time"
 
+	"github.com/sluicehq/sluice/internal/columns"
 	"github.com/sluicehq/sluice/internal/landing"
 	"github.com/sluicehq/sluice/internal/run"
+	"github.com/sluicehq/sluice/internal/vendorapi"
 )
 
 // A Publication is a run's tables as they were switched; its manifest.
@@ -56,6 +58,10 @@ func (l *Lake) publish(ctx context.Context, ids []string, rebuild bool, soft tim
 	if len(l.Plan.Lake.Tables) == 0 {
 		return nil, fmt.Errorf("the spec of vendor %s names no table: there is nothing to publish", l.Plan.Name)
 	}
+	slices.Sort(ids)
+	if ids = slices.Compact(ids); len(ids) == 0 {
+		return nil, errors.New("no run is named: there is nothing to publish")
+	}
 	if !rebuild {
 		pub, err := l.published(ctx, ids[0])
 		if err != nil {
@@ -66,40 +72,60 @@ func (l *Lake) publish(ctx context.Context, ids []string, rebuild bool, soft tim
 		}
 	}
 	var all []*publishing
-	for _, id := range ids {
-		p, err := l.begin(ctx, id, soft)
-		if err != nil {
-			return nil, l.refused(ctx, id, err)
+	for try := 0; try < mostTries; try++ {
+		var out []Publication
+		var err error
+		if len(all) == 0 {
+			all, err = l.beginAll(ctx, ids, rebuild, soft)
 		}
-		all = append(all, p)
+		if err == nil {
+			out, err = l.attempt(ctx, all, rebuild, soft)
+		}
+		switch {
+		case errors.Is(err, errStale):
+			all = nil
+		case errors.Is(err, landing.ErrSwapped):
+		case err != nil:
+			return nil, l.refused(ctx, rebuild, err)
+		default:
+			return out, nil
+		}
 	}
-	slices.SortFunc(all, func(a, b *publishing) int { return a.run.Opened.Compare(b.run.Opened) })
-	for range mostTries {
-		out, err := l.attempt(ctx, all, rebuild, soft)
-		if errors.Is(err, landing.ErrSwapped) {
-			continue
-		}
-		if err != nil {
-			return nil, l.refused(ctx, all[len(all)-1].run.ID, err)
-		}
-		return out, nil
-	}
-	return nil, fmt.Errorf("publishing: the index %s was changed %d times meanwhile: %w", l.indexName(), mostTries, ErrUnfinished)
+	return nil, fmt.Errorf("publishing: the index %s or staged files were changed %d times meanwhile: %w", l.indexName(), mostTries, ErrUnfinished)
 }
 
 // A publishing is a run on its way: all that does not depend on other runs.
 type publishing struct {
-	run    run.Run
-	sel    *selection
-	left   []Dead
-	notes  []string
-	inputs map[string][]input
-	rows   map[string]int
+	run   run.Run
+	sel   *selection
+	left  []Dead
+	notes []string
+	parts map[string][]input                      // by table
+	rows  map[string]int                          // by table: what must come out
+	seen  map[string]map[string]columns.FieldSeen // by table and field
+}
+
+// beginAll begins runs, and returns them in the order in which they were opened.
+func (l *Lake) beginAll(ctx context.Context, ids []string, rebuild bool, soft time.Time) (all []*publishing, err error) {
+	for _, id := range ids {
+		p, err := l.begin(ctx, id, rebuild, soft)
+		if err != nil {
+			return nil, err
+		}
+		for _, other := range all {
+			if other.run.Window.From.Equal(p.run.Window.From) && other.run.Window.To.Equal(p.run.Window.To) {
+				return nil, refuse(id, "run %s is of the same window, and only the newer of them counts: name that one", other.run.ID)
+			}
+		}
+		all = append(all, p)
+	}
+	slices.SortFunc(all, func(a, b *publishing) int { return a.run.Opened.Compare(b.run.Opened) })
+	return all, nil
 }
 
 // begin finds out whether a run may be published, converts what is missing and
 // selects what counts.
-func (l *Lake) begin(ctx context.Context, id string, soft time.Time) (*publishing, error) {
+func (l *Lake) begin(ctx context.Context, id string, rebuild bool, soft time.Time) (*publishing, error) {
 	r, err := l.Runs.Get(ctx, id)
 	if err != nil {
 		return nil, fmt.Errorf("publishing run %s: %w", id, err)
@@ -107,18 +133,55 @@ func (l *Lake) begin(ctx context.Context, id string, soft time.Time) (*publishin
 	if err := l.allowed(r); err != nil {
 		return nil, err
 	}
+	p := &publishing{run: r}
+	markers, err := l.stage(ctx, p, rebuild, soft)
+	if err != nil {
+		return nil, err
+	}
+	var sum ledgered
+	if p.sel, sum, err = l.selects(ctx, r, markers, p.left); err != nil {
+		return nil, err
+	}
+	if wrong := sum.wrong(); wrong != "" {
+		return nil, refuse(id, "%s", wrong)
+	}
+	if err := p.inputs(ctx, l, soft); err != nil {
+		return nil, err
+	}
+	own := 0
+	for table, n := range p.rows {
+		if l.table(table).From == "" {
+			own += n
+		}
+	}
+	if own != sum.rows && len(p.left) == 0 {
+		p.notes = append(p.notes, fmt.Sprintf("the spec makes %d rows of what the ledger has counted %d for: it has changed since the run", own, sum.rows))
+	}
+	return p, l.unchanged(ctx, r)
+}
+
+// stage converts what is missing of a run, and returns the markers of all its
+// objects but those that are left out. What could not be converted is tried again
+// only for a rebuild.
+func (l *Lake) stage(ctx context.Context, p *publishing, rebuild bool, soft time.Time) (markers []string, err error) {
+	id := p.run.ID
 	missing, _, err := l.missing(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	if err := l.convertAll(ctx, r, missing, soft); err != nil {
-		return nil, err
-	}
-	missing, markers, err := l.missing(ctx, id)
+	known, err := l.Dead(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	p := &publishing{run: r, inputs: map[string][]input{}, rows: map[string]int{}}
+	tried := slices.DeleteFunc(slices.Clone(missing), func(object string) bool {
+		return !rebuild && slices.ContainsFunc(known, func(d Dead) bool { return d.Object == object && d.Spec == l.specID() })
+	})
+	if err := l.convertAll(ctx, p.run, tried, soft); err != nil {
+		return nil, err
+	}
+	if missing, markers, err = l.missing(ctx, id); err != nil {
+		return nil, err
+	}
 	dead, left, err := l.living(ctx, id, missing)
 	switch {
 	case err != nil:
@@ -129,22 +192,7 @@ func (l *Lake) begin(ctx context.Context, id string, soft time.Time) (*publishin
 		return nil, fmt.Errorf("publishing run %s: %d landed objects are new: %w", id, len(missing)-len(left), ErrUnfinished)
 	}
 	p.left = left
-	var sum ledgered
-	if p.sel, sum, err = l.selects(ctx, r, markers); err != nil {
-		return nil, err
-	}
-	if lost := p.sel.lost(sum, left); lost != "" {
-		return nil, refuse(id, "%s", lost)
-	}
-	if own := l.ownRows(p.sel); own != sum.rows && len(left) == 0 {
-		p.notes = append(p.notes, fmt.Sprintf("the spec makes %d rows of what the ledger has counted %d for: it has changed since the run", own, sum.rows))
-	}
-	for _, table := range l.Plan.Lake.Tables {
-		if p.inputs[table.Name], p.rows[table.Name], err = l.inputs(ctx, r, p.sel, table.Name, soft); err != nil {
-			return nil, err
-		}
-	}
-	return p, l.unchanged(ctx, r)
+	return markers, nil
 }
 
 // unchanged makes sure that what was read of a run's ledger is what the run was
@@ -158,19 +206,6 @@ func (l *Lake) unchanged(ctx context.Context, was run.Run) error {
 		return fmt.Errorf("publishing run %s: it was opened again meanwhile: %w", was.ID, ErrUnfinished)
 	}
 	return nil
-}
-
-// ownRows are the rows that the ledger has counted too: of the tables that tiers
-// name.
-func (l *Lake) ownRows(s *selection) (n int) {
-	for _, o := range s.objects {
-		for table, rows := range o.made {
-			if l.table(table).From == "" {
-				n += rows
-			}
-		}
-	}
-	return n
 }
 
 // allowed tells whether a run's verdict lets it be published.
@@ -189,6 +224,11 @@ func (l *Lake) allowed(r run.Run) error {
 	if most := l.mostDead(*v); v.Dead > most {
 		reasons = append(reasons, fmt.Sprintf("%s, and the spec allows %d (lake.dead): replay or discard them (`sluice dead %s`)", tasksOf(v.Dead, "dead", v.DeadNames), most, r.Vendor))
 	}
+	for _, t := range v.Tiers {
+		if t.Known > 0 && !slices.ContainsFunc(l.Plan.Tiers, func(p vendorapi.Tier) bool { return p.Name == t.Tier }) {
+			reasons = append(reasons, fmt.Sprintf("the run has a tier %s, and the spec has none: name the spec that it was read by", t.Tier))
+		}
+	}
 	reasons = append(reasons, v.Problems...)
 	if len(reasons) > 0 {
 		return &Refused{r.ID, reasons}
@@ -204,13 +244,18 @@ func (l *Lake) mostDead(v run.Verdict) int {
 	return l.Plan.Lake.Dead
 }
 
-// refused notes why a run is not published, for whoever looks at the tables.
-func (l *Lake) refused(ctx context.Context, id string, err error) error {
+// refused notes why a run is not published, for whoever looks at the tables. What
+// was asked of a run that is published changes nothing, and is only said.
+func (l *Lake) refused(ctx context.Context, rebuild bool, err error) error {
 	var r *Refused
-	if !errors.As(err, &r) {
+	if rebuild || !errors.As(err, &r) {
 		return err
 	}
-	return errors.Join(err, l.write(ctx, l.refusedName(id), Refusal{Run: id, Reasons: r.Reasons, At: time.Now().UTC()}))
+	note := Refusal{Run: r.Run, Reasons: r.Reasons, At: time.Now().UTC()}
+	if known, bad := l.Runs.Get(ctx, r.Run); bad == nil {
+		note.From, note.To = known.Window.From, known.Window.To
+	}
+	return errors.Join(err, l.write(ctx, l.refusedName(r.Run), note))
 }
 
 // A Refusal says why a closed run is not published.
@@ -218,4 +263,6 @@ type Refusal struct {
 	Run     string    `json:"run"`
 	Reasons []string  `json:"reasons"`
 	At      time.Time `json:"at"`
+	From    time.Time `json:"window_from,omitzero"`
+	To      time.Time `json:"window_to,omitzero"`
 }

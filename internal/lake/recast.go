@@ -26,11 +26,11 @@ type recast struct {
 // schema. Those that only lack columns stay as they are: engines read null.
 func (c *change) planRecasts(ctx context.Context, s Schema) error {
 	for _, line := range c.x.Lines {
-		if line.Table != s.Table || line.Owner != s.Owner || slices.ContainsFunc(c.new, func(b *build) bool { return b.run.ID == line.Run && b.table == line.Table }) {
+		if line.Table != s.Table || line.Owner != s.Owner || line.Epoch == s.Epoch || slices.ContainsFunc(c.new, func(b *build) bool { return b.run.ID == line.Run && b.table == line.Table }) {
 			continue
 		}
 		if slices.ContainsFunc(c.all, func(p *publishing) bool {
-			return p.run.ID != line.Run && line.From.Equal(p.run.Window.From) && line.To.Equal(p.run.Window.To)
+			return p.run.ID != line.Run && line.ofWindow(p.run)
 		}) {
 			continue // it is about to leave the index
 		}
@@ -39,10 +39,14 @@ func (c *change) planRecasts(ctx context.Context, s Schema) error {
 			return err
 		}
 		if sameTypes(from.Columns, s.Columns) {
+			line.Epoch = s.Epoch
+			c.same = append(c.same, line)
 			continue
 		}
 		r := &recast{l: c.l, work: c.l.workPrefix(c.all[len(c.all)-1].run.ID), line: line, from: from, fresh: Published{Schema: s, Inputs: line.Inputs}}
-		r.fresh.Generation = name(version, "recast", line.Generation, s.layout())
+		for n := 0; r.fresh.Generation == "" || c.x.taken(r.fresh.Generation); n++ {
+			r.fresh.Generation = name(version, "recast", line.Generation, s.layout(), n)
+		}
 		c.recasts = append(c.recasts, r)
 	}
 	return nil
@@ -60,30 +64,42 @@ func sameTypes(old, now []columns.Column) bool {
 }
 
 // carryOut writes the files, each of which stays where it was, under the new
-// generation's name.
+// generation's name. What is made is noted file by file, so that the next try
+// goes on behind it.
 func (r *recast) carryOut(ctx context.Context, soft time.Time) error {
-	made := r.work + r.fresh.Generation + "/made.json"
-	there, err := r.l.readIf(ctx, made, &r.fresh)
-	if there || err != nil {
+	progress := r.work + r.fresh.Generation + "/recast.json"
+	var had Published
+	there, err := r.l.readIf(ctx, progress, &had)
+	if err == nil && there {
+		there, err = r.l.haveFiles(ctx, r.line.Prefix, had.Files)
+	}
+	if err != nil {
 		return err
 	}
 	r.fresh.Files, r.fresh.Rows, r.fresh.Misfits = nil, 0, r.from.Misfits
-	for n, old := range r.from.Files {
+	if there {
+		r.fresh.Files, r.fresh.Rows = had.Files, had.Rows
+	}
+	for n := len(r.fresh.Files); n < len(r.from.Files); n++ {
 		if r.l.late(soft) {
 			return ErrUnfinished
 		}
+		old := r.from.Files[n].Name
 		file := fmt.Sprintf("%s%s-%05d.parquet", r.line.Prefix, r.fresh.Generation, n)
-		m, err := r.file(ctx, old.Name, file)
+		m, err := r.file(ctx, old, file)
 		if err != nil {
-			return fmt.Errorf("making %s again with wider types: %w", old.Name, err)
+			return fmt.Errorf("making %s again with wider types: %w", old, err)
 		}
 		r.fresh.Files = append(r.fresh.Files, File{file, m})
 		r.fresh.Rows += m.Rows
+		if err := r.l.write(ctx, progress, r.fresh); err != nil {
+			return err
+		}
 	}
 	if r.fresh.Rows != r.from.Rows {
 		return fmt.Errorf("run %s, table %s: %d rows were made again of %d: this is a mistake in Sluice, and nothing is published", r.line.Run, r.line.Table, r.fresh.Rows, r.from.Rows)
 	}
-	return r.l.write(ctx, made, r.fresh)
+	return nil
 }
 
 func (r *recast) file(ctx context.Context, from, to string) (m columns.Made, err error) {
@@ -96,8 +112,8 @@ func (r *recast) file(ctx context.Context, from, to string) (m columns.Made, err
 	if err != nil {
 		return m, err
 	}
+	defer out.drop()
 	if m, err = columns.Recast(ctx, in, size, r.fresh.columns(r.line.Run, r.l.Plan.Name), out); err != nil {
-		out.File.Close() // nothing of it is kept
 		return m, err
 	}
 	return m, out.Close()
@@ -150,7 +166,7 @@ func (c *change) recastManifests(ctx context.Context) (lines []Line, err error) 
 				continue
 			}
 			if r := c.recastOf(line); r != nil {
-				line.Generation, line.Files, line.Bytes = r.fresh.Generation, len(r.fresh.Files), r.fresh.bytes()
+				line.Generation, line.Files, line.Bytes, line.Epoch = r.fresh.Generation, len(r.fresh.Files), r.fresh.bytes(), r.fresh.Epoch
 			}
 			line.Manifest = at
 			lines = append(lines, line)

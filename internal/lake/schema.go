@@ -23,6 +23,17 @@ type Change struct {
 	Left     []string `json:"left,omitempty"`     // fields that the contract sends to _variant
 }
 
+// mostNames bounds the names that a change lists: fields may be named by IDs.
+const mostNames = 100
+
+func (c *Change) bound() {
+	for _, names := range []*[]string{&c.New, &c.Vanished, &c.Widened, &c.Empty, &c.Left} {
+		if n := len(*names); n > mostNames {
+			*names = append((*names)[:mostNames:mostNames], fmt.Sprintf("and %d more", n-mostNames))
+		}
+	}
+}
+
 // mostColumns bounds a table's columns: what a vendor makes of IDs as field names
 // goes to _variant beyond it.
 const mostColumns = 1000
@@ -42,6 +53,11 @@ func (l *Lake) merged(table string, had Schema, was bool, seen map[string]column
 	}
 	if was && !slices.Equal(had.Path, m.s.Path) {
 		return m.s, m.change, fmt.Errorf("its task keys are %s in the lake and %s in the spec: `sluice lake rebuild --all %s` makes all runs anew", list(had.Path), list(m.s.Path), l.Plan.Name)
+	}
+	if was {
+		if err := m.same(had); err != nil {
+			return m.s, m.change, fmt.Errorf("%w: `sluice lake rebuild --all %s` makes all runs anew", err, l.Plan.Name)
+		}
 	}
 	m.taken = takenNames(m.s.Path, m.s.Template)
 	for _, c := range m.s.Columns {
@@ -68,7 +84,11 @@ func (l *Lake) merged(table string, had Schema, was bool, seen map[string]column
 	if !was {
 		m.change.New, m.change.Widened, m.change.Vanished = nil, nil, nil
 	}
-	m.s.Empty = m.change.Empty
+	m.change.bound()
+	m.s.Epoch = had.Epoch
+	if len(m.change.Widened) > 0 {
+		m.s.Epoch++
+	}
 	if !m.keyed() {
 		m.s.Key = nil // nobody has had a value for it yet
 	}
@@ -82,6 +102,17 @@ type merging struct {
 	open   bool // new fields become columns, and types widen
 	taken  map[string]bool
 	change Change
+}
+
+// same makes sure that what all files of a table have in common has not changed.
+func (m *merging) same(had Schema) error {
+	switch {
+	case had.Template != m.s.Template:
+		return fmt.Errorf("its files stand at %s, and lake.path says %s", had.Template, m.s.Template)
+	case len(had.Key) > 0 && !slices.Equal(had.Key, m.s.Key):
+		return fmt.Errorf("its natural key is %s in the lake and %s in the spec", list(had.Key), list(m.s.Key))
+	}
+	return nil
 }
 
 // keyed tells whether all fields of the natural key are columns.

@@ -14,7 +14,7 @@ import (
 )
 
 // A selection is which records of a run's staged objects count. It takes a bit
-// for each record, besides what is known of each object.
+// for each record, besides the objects' names.
 type selection struct {
 	objects []*picked // in the order of their names
 	pages   int       // landed pages that count
@@ -27,8 +27,6 @@ type picked struct {
 	keep   []uint64 // a bit for each record
 	kept   int
 	of     int
-	parts  []part
-	made   map[string]int // rows of the kept records, by table
 }
 
 func (p *picked) keeps(rec int32) bool {
@@ -50,15 +48,32 @@ func markOf(task, fetch string, chunk int) mark {
 	return mark{maphash.String(markSeeds[0], text), maphash.String(markSeeds[1], text)}
 }
 
-// ledgered is what the ledger says of a run's tables' tiers.
-type ledgered struct{ tasks, pages, rows int }
+// ledgered is what the ledger says of a run's tables' tiers, held against what
+// the landing has.
+type ledgered struct {
+	rows  int
+	pages int
+	lost  int // pages that are not there
+	more  int // pages that are there beyond what was counted
+}
+
+// An awaited fetch has so many pages that have not been found yet.
+type awaited struct {
+	pages   int32
+	excused bool // they may be in an object that an operator has left out
+}
 
 // selects finds the records whose fetch the ledger names, and holds them against
-// what the ledger has counted: all that was settled must be there.
-func (l *Lake) selects(ctx context.Context, r run.Run, markers []string) (*selection, ledgered, error) {
+// what the ledger has counted: all that was settled must be there. left are
+// objects that an operator has decided to do without.
+func (l *Lake) selects(ctx context.Context, r run.Run, markers []string, left []Dead) (*selection, ledgered, error) {
 	s := &selection{objects: make([]*picked, len(markers))}
 	for i, name := range markers {
 		s.objects[i] = &picked{marker: name}
+	}
+	without := map[string]bool{}
+	for _, d := range left {
+		without[d.Object] = true
 	}
 	tiers := l.tiers()
 	total := 0
@@ -74,12 +89,20 @@ func (l *Lake) selects(ctx context.Context, r run.Run, markers []string) (*selec
 	parts := uint64(total/partSize + 1)
 	for n := range parts {
 		mine := func(task string) bool { return parts == 1 || maphash.String(seed, task)%parts == n }
-		counts, err := l.counted(ctx, r.ID, tiers, mine, &sum)
+		counts, err := l.counted(ctx, r.ID, tiers, mine, without, &sum)
 		if err != nil {
 			return nil, sum, err
 		}
 		if err := l.pick(ctx, s, mine, counts); err != nil {
 			return nil, sum, err
+		}
+		for _, f := range counts {
+			switch {
+			case f.pages < 0:
+				sum.more -= int(f.pages)
+			case !f.excused:
+				sum.lost += int(f.pages)
+			}
 		}
 	}
 	for _, o := range s.objects {
@@ -90,9 +113,16 @@ func (l *Lake) selects(ctx context.Context, r run.Run, markers []string) (*selec
 }
 
 // counted are the fetches of the tasks that are mine.
-func (l *Lake) counted(ctx context.Context, id string, tiers []string, mine func(string) bool, sum *ledgered) (map[mark]bool, error) {
-	counts := map[mark]bool{}
+func (l *Lake) counted(ctx context.Context, id string, tiers []string, mine func(string) bool, without map[string]bool, sum *ledgered) (map[mark]awaited, error) {
+	counts := map[mark]awaited{}
 	last := map[string]int32{} // task: chunks that precede its last part
+	count := func(task, fetch, object string, chunk, pages, rows int) {
+		// All but the last of a part's pages may be in objects before that.
+		excused := without[object] || pages > 1 && len(without) > 0
+		counts[markOf(task, fetch, chunk)] = awaited{int32(pages), excused}
+		sum.pages += pages
+		sum.rows += rows
+	}
 	err := l.Runs.Ends(ctx, id, func(e fanout.Settlement) error {
 		if !slices.Contains(tiers, e.Task.Tier) || !mine(e.Task.ID) {
 			return nil
@@ -101,10 +131,7 @@ func (l *Lake) counted(ctx context.Context, id string, tiers []string, mine func
 			last[e.Task.ID] = int32(e.Chunk)
 		}
 		if e.Outcome == fanout.Done {
-			counts[markOf(e.Task.ID, e.Fetch, e.Chunk)] = true
-			sum.tasks++
-			sum.pages += e.Pages
-			sum.rows += e.Rows
+			count(e.Task.ID, e.Fetch, e.Object, e.Chunk, e.Pages, e.Rows)
 		}
 		return nil
 	})
@@ -115,9 +142,7 @@ func (l *Lake) counted(ctx context.Context, id string, tiers []string, mine func
 	// their own.
 	err = l.Runs.Lists(ctx, id, func(row fanout.Listed) error {
 		if n, ended := last[row.Task]; ended && row.Chunk < int(n) {
-			counts[markOf(row.Task, row.Fetch, row.Chunk)] = true
-			sum.pages += row.Pages
-			sum.rows += row.Rows
+			count(row.Task, row.Fetch, row.Object, row.Chunk, row.Pages, row.Rows)
 		}
 		return nil
 	})
@@ -128,8 +153,8 @@ func (l *Lake) counted(ctx context.Context, id string, tiers []string, mine func
 }
 
 // pick marks the records that count in all objects.
-func (l *Lake) pick(ctx context.Context, s *selection, mine func(string) bool, counts map[mark]bool) error {
-	var mu sync.Mutex // of counts' readers there are several; each object has one
+func (l *Lake) pick(ctx context.Context, s *selection, mine func(string) bool, counts map[mark]awaited) error {
+	var mu sync.Mutex // guards counts; each object has one reader
 	return each(ctx, 8, s.objects, func(ctx context.Context, o *picked) error {
 		var m marker
 		if err := l.read(ctx, o.marker, &m); err != nil {
@@ -138,29 +163,36 @@ func (l *Lake) pick(ctx context.Context, s *selection, mine func(string) bool, c
 		mu.Lock()
 		defer mu.Unlock()
 		if o.keep == nil {
-			o.keep, o.of, o.parts, o.made = make([]uint64, (len(m.Records)+63)/64), len(m.Records), m.Parts, map[string]int{}
+			o.keep, o.of = make([]uint64, (len(m.Records)+63)/64), len(m.Records)
 		}
 		for i, rec := range m.Records {
-			if !mine(rec.Task) || !counts[markOf(rec.Task, rec.Fetch, rec.Chunk)] {
+			if !mine(rec.Task) {
 				continue
 			}
+			k := markOf(rec.Task, rec.Fetch, rec.Chunk)
+			f, counted := counts[k]
+			if !counted {
+				continue
+			}
+			f.pages--
+			counts[k] = f
 			o.keep[i/64] |= 1 << (i % 64)
 			o.kept++
-			for table, n := range rec.Made {
-				o.made[table] += n
-			}
 		}
 		return nil
 	})
 }
 
-// lost tells what the landing lacks of what the ledger has counted; empty:
-// nothing. With objects left out by an operator's decision, less is expected.
-func (s *selection) lost(sum ledgered, left []Dead) string {
-	if s.pages == sum.pages || len(left) > 0 && s.pages < sum.pages {
-		return ""
+// wrong tells what the landing lacks of what the ledger has counted, or has
+// twice; empty: neither.
+func (sum ledgered) wrong() string {
+	switch {
+	case sum.lost > 0:
+		return fmt.Sprintf("the ledger has counted %d landed pages of its tables, and the landing lacks %d of them: landed objects are missing (were they deleted? restore them, or run the window again with --again)", sum.pages, sum.lost)
+	case sum.more > 0:
+		return fmt.Sprintf("the ledger has counted %d landed pages of its tables, and the landing has %d of them twice: is there a copy of a landed object? Remove it", sum.pages, sum.more)
 	}
-	return fmt.Sprintf("the ledger has counted %d landed pages of its tables, and the landing holds %d of them: landed objects are missing (were they deleted? restore them, or run the window again with --again)", sum.pages, s.pages)
+	return ""
 }
 
 // tasksOf counts the tasks of a list for people: "3 tasks are dead (data d1 / x, ...)".

@@ -58,10 +58,12 @@ func (l *Landing) Pages(ctx context.Context, name string, most Bound, each func(
 			rec, err = recordOf(text)
 		}
 		switch {
-		case errors.Is(err, io.EOF):
-			return nil
 		case src.err != nil:
 			return fmt.Errorf("reading landed object %s: %w", name, src.err)
+		case errors.Is(err, io.EOF) && p.read == 1: // none was ever written so
+			return fmt.Errorf("landed object %s: %w: it is empty", name, ErrCorrupt)
+		case errors.Is(err, io.EOF):
+			return nil
 		case err != nil:
 			return fmt.Errorf("landed object %s: %w: record %d: %w", name, ErrCorrupt, p.read, err)
 		case rec.Kind != "page":
