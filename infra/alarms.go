@@ -44,8 +44,8 @@ func (s *vendorStack) addAlarms() {
 	for _, f := range s.functions {
 		name := s.v.function(s.env.Prefix, f.name)
 		failed = append(failed, metric{"AWS/Lambda", "Errors", "FunctionName", name})
-		// One tick of seed and close more or less is nothing, and the lake's queues
-		// call no more at once than is reserved.
+		// One tick of seed and close more or less is nothing, and the lake's queue
+		// calls no more at once than is reserved.
 		if f.name != "seed" && f.name != "close" && f.name != "lake" {
 			throttled = append(throttled, metric{"AWS/Lambda", "Throttles", "FunctionName", name})
 		}

@@ -98,13 +98,13 @@ type vendorAlarms struct {
 // lake is about the tables that are made of what is landed.
 type lake struct {
 	Enabled    bool      `key:"enabled"`
-	MemoryMB   int       `key:"memory_mb"`        // of its function
-	Converts   int       `key:"converts_at_once"` // invocations that convert landed objects
-	TablesDays int       `key:"tables_days"`      // published tables; 0: they stay
-	StagedDays int       `key:"staged_days"`      // what is on its way to be published
-	Glue       bool      `key:"glue"`             // describe the tables in the Glue catalog
-	FirstDay   string    `key:"first_day"`        // of the tables there
-	KMSKey     string    `key:"kms_key"`          // ARN of your own key for the lake's objects
+	MemoryMB   int       `key:"memory_mb"`   // of its function
+	AtOnce     int       `key:"at_once"`     // invocations of it
+	TablesDays int       `key:"tables_days"` // published tables; 0: they stay
+	StagedDays int       `key:"staged_days"` // what is on its way to be published
+	Glue       bool      `key:"glue"`        // describe the tables in the Glue catalog
+	FirstDay   string    `key:"first_day"`   // of the tables there
+	KMSKey     string    `key:"kms_key"`     // ARN of your own key for the lake's objects
 	Snowflake  snowflake `key:"snowflake"`
 }
 
@@ -133,7 +133,7 @@ func defaultVendor() *vendor {
 		KeepDays: 90, UndeleteDays: 7, LogDays: 30, MaxReceives: 1000,
 		PointInTime: true, Protect: true,
 		Alarms: vendorAlarms{OldestMessageHours: 6, HeldMinutes: 60, Errors: 3, Throttles: 100},
-		Lake:   lake{Enabled: true, MemoryMB: 512, Converts: 5, StagedDays: 14, Glue: true, FirstDay: "2026-01-01"},
+		Lake:   lake{Enabled: true, MemoryMB: 512, AtOnce: 5, StagedDays: 14, Glue: true, FirstDay: "2026-01-01"},
 	}
 }
 

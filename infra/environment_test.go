@@ -69,7 +69,7 @@ var environmentMistakes = []struct{ name, src, want string }{
 	{"long bucket", "prefix: sixteen-letters\nvendors: {a-vendor-of-thirty-two-character: {spec: PWD/testdata/long.yaml}}\n", "prefix: the bucket sixteen-letters-a-vendor"},
 	{"lake's memory", sim("lake: {memory_mb: 128}"), "vendors.sim.lake.memory_mb: 128 is out of range: write a number from 256 to 10240"},
 	{"lake's memory elsewhere", sim("memory_mb_by_function: {lake: 256}"), "vendors.sim.memory_mb_by_function.lake: there is no such function; there are: seed, close, tier-groups"},
-	{"one at once", sim("lake: {converts_at_once: 1}"), "vendors.sim.lake.converts_at_once: 1 is out of range: write a number from 2 to 500"},
+	{"one at once", sim("lake: {at_once: 1}"), "vendors.sim.lake.at_once: 1 is out of range: write a number from 2 to 500"},
 	{"staged", sim("lake: {staged_days: 1}"), "vendors.sim.lake.staged_days: 1 is out of range"},
 	{"tables", sim("lake: {tables_days: -1}"), "vendors.sim.lake.tables_days: -1 is out of range"},
 	{"landing", sim("landing_days: -1"), "vendors.sim.landing_days: -1 is out of range"},
@@ -82,7 +82,7 @@ var environmentMistakes = []struct{ name, src, want string }{
 	{"external ID", sim("lake: {snowflake: {external_id: \"a b\", user_arn: \"arn:aws:iam::123456789012:user/x\"}}"), `vendors.sim.lake.snowflake.external_id: "a b" is no external ID`},
 	{"readers of one lake", "shared_lake: true\nvendors:\n  sim: {lake: {snowflake: {external_id: abc, user_arn: \"arn:aws:iam::123456789012:user/x\"}}, settings: {base: \"https://x.example.com\"}}\n" +
 		"  prometheus: {settings: {base: \"https://x.example.com\"}, lake: {snowflake: {external_id: xyz, user_arn: \"arn:aws:iam::123456789012:user/x\"}}}\n", "vendors.sim.lake.snowflake: it differs from that of prometheus"},
-	{"lake's queue", "vendors: {a: {spec: PWD/testdata/lake.yaml}}\n", "vendors: a's lake and a.lake-convert would share the queue sluice-a-lake-convert: rename a vendor or a tier"},
+	{"lake's queue", "vendors: {a: {spec: PWD/testdata/lake.yaml}}\n", "vendors: a's lake and a.lake would share the queue sluice-a-lake: rename a vendor or a tier"},
 	{"twins", "vendors: {a: {spec: PWD/testdata/a.yaml}, a-b: {spec: PWD/testdata/a-b.yaml}}\n", "vendors: a.b-c and a-b.c would share the queue sluice-a-b-c: rename a vendor or a tier"},
 }
 

@@ -50,7 +50,7 @@ func (s *vendorStack) addFunctions() {
 	s.addFunction(s.closeJob())
 	if s.v.hasLake() {
 		s.addFunction(s.lakeJob())
-		s.addMappings()
+		s.addMapping()
 		if s.v.Lake.Glue {
 			s.addGlue()
 		}
@@ -93,7 +93,7 @@ func (s *vendorStack) closeJob() job {
 	a[landedNames] = []string{*s.bucket.BucketArn()}
 	a[verdicts] = []string{*s.bucket.BucketArn() + "/verdicts/*"}
 	if s.v.hasLake() {
-		a[publishQueue] = []string{*s.lake.publish.main.QueueArn()}
+		a[lakeQueue] = []string{*s.lake.queues.main.QueueArn()}
 	}
 	schedule, err := parseCron(s.v.Seed.Cron)
 	if err != nil {

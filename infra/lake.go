@@ -15,18 +15,16 @@ import (
 const lakePrefix = "lake/"
 
 const (
-	// convertBatch messages at most, or what came in convertWindow seconds, make one
+	// lakeBatch messages at most, or what came in lakeWindow seconds, make one
 	// invocation.
-	convertBatch  = 10
-	convertWindow = 20
-	// publishAtOnce runs are published at once: the fewest that Lambda allows.
-	publishAtOnce = 2
+	lakeBatch  = 10
+	lakeWindow = 20
 	// A message of the lake is received so often before SQS gives it up: over four
 	// hours, as its function gives it back.
 	lakeReceives = 20
 	// Six times as long as an invocation may take, and the window.
 	// https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
-	lakeVisibility = 6*drainSeconds + convertWindow
+	lakeVisibility = 6*drainSeconds + lakeWindow
 )
 
 // hasLake tells whether tables are made: where the spec names none there are
@@ -37,21 +35,21 @@ func (v *vendor) hasLake() bool {
 
 // lakeParts is what the lake has in a vendor's stack.
 type lakeParts struct {
-	convert, publish tierQueues
-	bucket, arn      string // where it is
+	queues      tierQueues
+	bucket, arn string // where it is
 }
 
-// addLake adds the lake's queues, and has S3 tell the one of landed objects.
+// addLake adds the lake's queue, and has S3 tell it of landed objects. Close sends
+// closed runs there, too: Lambda asks each queue for messages all day, at a price.
 func (s *vendorStack) addLake() {
-	s.lake.convert = s.addQueuePair(s.part(convertName), convertName, lakeVisibility, lakeReceives)
-	s.lake.publish = s.addQueuePair(s.part(publishName), publishName, lakeVisibility, lakeReceives)
+	s.lake.queues = s.addQueuePair(s.part(lakeName), lakeName, lakeVisibility, lakeReceives)
 	s.lake.bucket, s.lake.arn = *s.bucket.BucketName(), *s.bucket.BucketArn()
 	if s.env.SharedLake {
 		// Written out rather than exported, so that each stack can change without the other.
 		s.lake.bucket = s.env.sharedBucket(*s.stack.Account(), *s.stack.Region())
 		s.lake.arn = bucketArn(s.stack, s.lake.bucket)
 	}
-	told := []awss3.CfnBucket_QueueConfigurationProperty{createdUnder("landing/", ".ndjson.zst", s.lake.convert.main.QueueArn())}
+	told := []awss3.CfnBucket_QueueConfigurationProperty{createdUnder("landing/", ".ndjson.zst", s.lake.queues.main.QueueArn())}
 	if !s.env.SharedLake {
 		told = append(told, s.v.Lake.Snowflake.told()...)
 		addReader(s.stack, s.v.stack(s.env.Prefix), *s.bucket.BucketArn(), s.v.Lake.Snowflake, keysOf(s.v))
@@ -59,8 +57,8 @@ func (s *vendorStack) addLake() {
 	bucket := s.bucket.Node().DefaultChild().(awss3.CfnBucket)
 	notify(bucket, told)
 	// S3 looks at once whether it may send.
-	allowS3(s.stack, s.lake.convert.main, s.v.bucket(s.env.Prefix, *s.stack.Account(), *s.stack.Region()))
-	bucket.AddResourceDependency(s.lake.convert.main.Node().FindChild(jsii.String("Policy")).Node().DefaultChild().(awscdk.CfnResource), nil)
+	allowS3(s.stack, s.lake.queues.main, s.v.bucket(s.env.Prefix, *s.stack.Account(), *s.stack.Region()))
+	bucket.AddResourceDependency(s.lake.queues.main.Node().FindChild(jsii.String("Policy")).Node().DefaultChild().(awscdk.CfnResource), nil)
 }
 
 // createdUnder tells a queue of new objects under a prefix. Prefixes of one
@@ -110,9 +108,8 @@ func bucketArn(stack awscdk.Stack, name string) string {
 func (s *vendorStack) lakeJob() job {
 	a := arns{
 		theTable:      {*s.table.TableArn()},
-		convertQueue:  {*s.lake.convert.main.QueueArn()},
-		convertDead:   {*s.lake.convert.dead.QueueArn()},
-		publishQueue:  {*s.lake.publish.main.QueueArn()},
+		lakeQueue:     {*s.lake.queues.main.QueueArn()},
+		lakeDead:      {*s.lake.queues.dead.QueueArn()},
 		landedObjects: {*s.bucket.BucketArn() + "/landing/*"},
 		lakeObjects:   {s.lake.arn + "/" + lakePrefix + "*"},
 		lakeNames:     {*s.bucket.BucketArn()},
@@ -124,30 +121,20 @@ func (s *vendorStack) lakeJob() job {
 		a[lakeKey] = []string{s.v.Lake.KMSKey}
 	}
 	return job{
-		name: "lake", program: "lake", about: "makes tables of what " + s.v.name + " landed",
-		atOnce: s.v.Lake.Converts + publishAtOnce, rights: lakeRights, arns: a, retries: 0, eventAge: 60,
+		name: lakeName, program: "lake", about: "makes tables of what " + s.v.name + " landed",
+		atOnce: s.v.Lake.AtOnce, rights: lakeRights, arns: a, retries: 0, eventAge: 60,
 	}
 }
 
-// addMappings has Lambda call the lake's function with the messages of its two
-// queues. What fails of a batch comes again; the rest is done.
-func (s *vendorStack) addMappings() {
+// addMapping has Lambda call the lake's function with the messages of its queue.
+// What fails of a batch comes again; the rest is done.
+func (s *vendorStack) addMapping() {
 	live := s.functions[len(s.functions)-1].alias
-	for _, m := range []struct {
-		which         string
-		from          awssqs.Queue
-		batch, window int
-		atOnce        int
-	}{
-		{convertName, s.lake.convert.main, convertBatch, convertWindow, s.v.Lake.Converts},
-		{publishName, s.lake.publish.main, 1, 0, publishAtOnce},
-	} {
-		awslambda.NewCfnEventSourceMapping(s.part(m.which), jsii.String("Mapping"), &awslambda.CfnEventSourceMappingProps{
-			FunctionName: live.FunctionArn(), EventSourceArn: m.from.QueueArn(), BatchSize: jsii.Number(m.batch),
-			MaximumBatchingWindowInSeconds: jsii.Number(m.window), FunctionResponseTypes: jsii.Strings("ReportBatchItemFailures"),
-			ScalingConfig: &awslambda.CfnEventSourceMapping_ScalingConfigProperty{MaximumConcurrency: jsii.Number(m.atOnce)},
-		})
-	}
+	awslambda.NewCfnEventSourceMapping(s.part(lakeName), jsii.String("Mapping"), &awslambda.CfnEventSourceMappingProps{
+		FunctionName: live.FunctionArn(), EventSourceArn: s.lake.queues.main.QueueArn(), BatchSize: jsii.Number(lakeBatch),
+		MaximumBatchingWindowInSeconds: jsii.Number(lakeWindow), FunctionResponseTypes: jsii.Strings("ReportBatchItemFailures"),
+		ScalingConfig: &awslambda.CfnEventSourceMapping_ScalingConfigProperty{MaximumConcurrency: jsii.Number(s.v.Lake.AtOnce)},
+	})
 }
 
 // lakeRules are how long the lake's objects stay: all of them, or a vendor's.
@@ -173,21 +160,15 @@ func (v *vendor) lakeRules(of string) (rules []*awss3.LifecycleRule) {
 	return rules
 }
 
-// lakeAlarms watch the lake.
+// lakeAlarms watch the lake. One that is stuck has its function fail, and is told
+// by close when a run has waited for a day: the age of its queue's oldest message
+// would be one more metric that says the same.
 func (s *vendorStack) lakeAlarms() []alarm {
-	queue := func(which string) []metric {
-		return []metric{{"AWS/SQS", "ApproximateAgeOfOldestMessage", "QueueName", s.v.queue(s.env.Prefix, which)}}
-	}
-	dead := func(which string) []metric {
-		return []metric{{"AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", s.v.deadQueue(s.env.Prefix, which)}}
-	}
 	of := " of " + s.v.name
 	return []alarm{
 		{"LakeDeadLetters", "lake-dead-letters", "Landed objects" + of + " could not be converted, or runs not be published: sluice lake dead says why.",
-			append(dead(convertName), dead(publishName)...), "Maximum", sumOf, 5, 1, false},
-		{"LakeOldestMessage", "lake-oldest-message", fmt.Sprintf("A landed object or a closed run%s has waited for %d hours to get into the lake: the function's log group says why.", of, s.v.Alarms.OldestMessageHours),
-			append(queue(convertName), queue(publishName)...), "Maximum", largestOf, 5, float64(s.v.Alarms.OldestMessageHours * 3600), false},
-		{"LakeRefused", "lake-refused", "A closed run" + of + " was not published in the lake: sluice lake tables says why.",
+			[]metric{{"AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", s.v.deadQueue(s.env.Prefix, lakeName)}}, "Maximum", "", 5, 1, false},
+		{"LakeRefused", "lake-refused", "A closed run" + of + " was not published in the lake, or has waited for a day to be: sluice lake tables says why, or the function's log group.",
 			[]metric{{"Sluice", "LakeRefused", "Vendor", s.v.name}}, "Maximum", "", 5, 1, false},
 	}
 }

@@ -102,7 +102,7 @@ func acceptReading(role constructs.Construct) {
 func (v *vendor) checkLake(m *mistakes, at, region string) {
 	l := v.Lake
 	between(m, at+"memory_mb", l.MemoryMB, 256, 10240)
-	between(m, at+"converts_at_once", l.Converts, 2, 500)
+	between(m, at+"at_once", l.AtOnce, 2, 500)
 	between(m, at+"tables_days", l.TablesDays, 0, 36500)
 	between(m, at+"staged_days", l.StagedDays, 3, 365)
 	if _, err := time.Parse(time.DateOnly, l.FirstDay); err != nil {

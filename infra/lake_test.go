@@ -11,43 +11,41 @@ import (
 	"testing"
 )
 
-// TestLakeQueues: two queues call the lake's function, with what failed of a batch
+// TestLakeQueue: one queue calls the lake's function, with what failed of a batch
 // only coming again, no more at once than is reserved, and messages hidden for
 // longer than six invocations may take.
-func TestLakeQueues(t *testing.T) {
+func TestLakeQueue(t *testing.T) {
 	for v, stack := range vendors(t) {
 		f := stack.named(t, "AWS::Lambda::Function", "FunctionName", "sluice-"+v.name+"-lake")
-		atOnce := 0.0
-		for which, want := range map[string][3]float64{"lake-convert": {10, 20, float64(v.Lake.Converts)}, "lake-publish": {1, 0, 2}} {
-			q := stack.named(t, "AWS::SQS::Queue", "QueueName", "sluice-"+v.name+"-"+which)
-			dead := stack.named(t, "AWS::SQS::Queue", "QueueName", "sluice-"+v.name+"-"+which+"-dead")
-			m := stack.named(t, "AWS::Lambda::EventSourceMapping", "EventSourceArn", stack.attribute(q.id, "Arn"))
-			if m.text("FunctionName") != "arn:aws:lambda:"+testRegion+":"+testAccount+":function:"+f.text("FunctionName")+":live" || !slices.Equal(many(m.get("FunctionResponseTypes")), []string{"ReportBatchItemFailures"}) {
-				t.Errorf("%v: %v", m, m.Properties)
-			}
-			if got := [3]float64{m.number("BatchSize"), m.number("MaximumBatchingWindowInSeconds"), m.number("ScalingConfig", "MaximumConcurrency")}; got != want {
-				t.Errorf("%v: batch, window and concurrency %v, want %v", m, got, want)
-			}
-			atOnce += want[2]
-			if least := 6*f.number("Timeout") + want[1]; q.number("VisibilityTimeout") < least || q.number("VisibilityTimeout") > 43200 {
-				t.Errorf("%v hides messages for %v s, at least %v", q, q.number("VisibilityTimeout"), least)
-			}
-			const fortnight = 14 * 24 * 3600
-			if q.text("RedrivePolicy", "deadLetterTargetArn") != stack.attribute(dead.id, "Arn") || q.number("RedrivePolicy", "maxReceiveCount") != 20 ||
-				q.number("MessageRetentionPeriod") != fortnight || dead.number("MessageRetentionPeriod") != fortnight {
-				t.Errorf("%v: %v, %v", q, q.Properties, dead.Properties)
-			}
-			if got := many(dead.get("RedriveAllowPolicy", "sourceQueueArns")); dead.text("RedriveAllowPolicy", "redrivePermission") != "byQueue" || !slices.Equal(got, []string{stack.attribute(q.id, "Arn")}) {
-				t.Errorf("%v takes dead letters of %v", dead, got)
-			}
-			for _, r := range []resource{q, dead} {
-				if r.get("SqsManagedSseEnabled") != true {
-					t.Errorf("%v is not encrypted", r)
-				}
-			}
+		q := stack.named(t, "AWS::SQS::Queue", "QueueName", "sluice-"+v.name+"-lake")
+		dead := stack.named(t, "AWS::SQS::Queue", "QueueName", "sluice-"+v.name+"-lake-dead")
+		all := stack.of("AWS::Lambda::EventSourceMapping")
+		if len(all) != 1 || all[0].text("EventSourceArn") != stack.attribute(q.id, "Arn") {
+			t.Fatalf("%s: each mapping is polled at a price: %v", stack.name, all)
 		}
-		if f.number("ReservedConcurrentExecutions") != atOnce {
-			t.Errorf("%v: %v are reserved and %v may be called at once", f, f.number("ReservedConcurrentExecutions"), atOnce)
+		m := all[0]
+		if m.text("FunctionName") != "arn:aws:lambda:"+testRegion+":"+testAccount+":function:"+f.text("FunctionName")+":live" || !slices.Equal(many(m.get("FunctionResponseTypes")), []string{"ReportBatchItemFailures"}) {
+			t.Errorf("%v: %v", m, m.Properties)
+		}
+		want := [4]float64{10, 20, float64(v.Lake.AtOnce), float64(v.Lake.AtOnce)}
+		if got := [4]float64{m.number("BatchSize"), m.number("MaximumBatchingWindowInSeconds"), m.number("ScalingConfig", "MaximumConcurrency"), f.number("ReservedConcurrentExecutions")}; got != want {
+			t.Errorf("%v: batch, window, concurrency and what is reserved are %v, want %v", m, got, want)
+		}
+		if least := 6*f.number("Timeout") + want[1]; q.number("VisibilityTimeout") < least || q.number("VisibilityTimeout") > 43200 {
+			t.Errorf("%v hides messages for %v s, at least %v", q, q.number("VisibilityTimeout"), least)
+		}
+		const fortnight = 14 * 24 * 3600
+		if q.text("RedrivePolicy", "deadLetterTargetArn") != stack.attribute(dead.id, "Arn") || q.number("RedrivePolicy", "maxReceiveCount") != 20 ||
+			q.number("MessageRetentionPeriod") != fortnight || dead.number("MessageRetentionPeriod") != fortnight {
+			t.Errorf("%v: %v, %v", q, q.Properties, dead.Properties)
+		}
+		if got := many(dead.get("RedriveAllowPolicy", "sourceQueueArns")); dead.text("RedriveAllowPolicy", "redrivePermission") != "byQueue" || !slices.Equal(got, []string{stack.attribute(q.id, "Arn")}) {
+			t.Errorf("%v takes dead letters of %v", dead, got)
+		}
+		for _, r := range []resource{q, dead} {
+			if r.get("SqsManagedSseEnabled") != true {
+				t.Errorf("%v is not encrypted", r)
+			}
 		}
 	}
 }
@@ -73,7 +71,7 @@ func told(bucket resource) (out []string) {
 func TestNotifications(t *testing.T) {
 	for v, stack := range vendors(t) {
 		bucket := stack.of("AWS::S3::Bucket")[0]
-		want := []string{"s3:ObjectCreated:*, prefix landing/, suffix .ndjson.zst, arn:aws:sqs:" + testRegion + ":" + testAccount + ":sluice-" + v.name + "-lake-convert"}
+		want := []string{"s3:ObjectCreated:*, prefix landing/, suffix .ndjson.zst, arn:aws:sqs:" + testRegion + ":" + testAccount + ":sluice-" + v.name + "-lake"}
 		if q := v.Lake.Snowflake.QueueARN; q != "" {
 			want = append(want, "s3:ObjectCreated:*, prefix lake/tables/, suffix .parquet, "+q, "s3:ObjectCreated:*, prefix lake/published/, suffix .ndjson, "+q)
 		}
@@ -109,7 +107,7 @@ func checkQueuePolicy(t *testing.T, stack *template, bucket resource) {
 			if at("Effect") != "Allow" {
 				continue
 			}
-			if at("Principal", "Service") != "s3.amazonaws.com" || at("Action") != "sqs:SendMessage" || !strings.HasSuffix(at("Resource"), "-lake-convert") ||
+			if at("Principal", "Service") != "s3.amazonaws.com" || at("Action") != "sqs:SendMessage" || !strings.HasSuffix(at("Resource"), "-lake") ||
 				at("Condition", "ArnEquals", "aws:SourceArn") != "arn:aws:s3:::"+bucket.text("BucketName") || at("Condition", "StringEquals", "aws:SourceAccount") != testAccount {
 				t.Errorf("%v allows %v", p, p.get("PolicyDocument", "Statement", i))
 			}

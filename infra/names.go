@@ -20,11 +20,8 @@ func (v *vendor) bucket(prefix, account, region string) string {
 	return v.stack(prefix) + "-" + account + "-" + region
 }
 
-// The queues of the lake, by what waits in them.
-const (
-	convertName = "lake-convert"
-	publishName = "lake-publish"
-)
+// lakeName is the last part of the names of the lake's function and queue.
+const lakeName = "lake"
 
 // sharedBucket holds all vendors' lakes, if they are to be in one. No vendor is
 // called shared.
@@ -76,12 +73,11 @@ type fleet struct {
 }
 
 type fleetLake struct {
-	Bucket  string `json:"bucket"`
-	Prefix  string `json:"prefix"`
-	KMSKey  string `json:"kms_key,omitempty"`
-	Convert string `json:"convert"`
-	Dead    string `json:"dead"`
-	Publish string `json:"publish"`
+	Bucket string `json:"bucket"`
+	Prefix string `json:"prefix"`
+	KMSKey string `json:"kms_key,omitempty"`
+	Queue  string `json:"queue"`
+	Dead   string `json:"dead"`
 }
 
 type fleetQueue struct {
@@ -122,8 +118,8 @@ func (v *vendor) checkNames(m *mistakes, at, prefix string) {
 		long.Queues[t] = fleetQueue{host + v.queue(prefix, t), host + v.deadQueue(prefix, t)}
 	}
 	if v.hasLake() {
-		fits("queue", v.deadQueue(prefix, convertName), 80)
-		long.Lake = &fleetLake{long.Bucket, lakePrefix, v.Lake.KMSKey, host + v.queue(prefix, convertName), host + v.deadQueue(prefix, convertName), host + v.queue(prefix, publishName)}
+		fits("queue", v.deadQueue(prefix, lakeName), 80)
+		long.Lake = &fleetLake{long.Bucket, lakePrefix, v.Lake.KMSKey, host + v.queue(prefix, lakeName), host + v.deadQueue(prefix, lakeName)}
 	}
 	for _, s := range v.plan.Secrets {
 		long.Secrets[s] = v.secret(prefix, s)
@@ -163,11 +159,9 @@ func (e *environment) checkTwice(m *mistakes) {
 			claim("function", v.function(e.Prefix, f), name)
 		}
 		if v.hasLake() {
-			claim("function", v.function(e.Prefix, "lake"), name)
-			for _, q := range []string{convertName, publishName} {
-				claim("queue", v.queue(e.Prefix, q), name+"'s lake")
-				claim("queue", v.deadQueue(e.Prefix, q), name+"'s lake")
-			}
+			claim("function", v.function(e.Prefix, lakeName), name)
+			claim("queue", v.queue(e.Prefix, lakeName), name+"'s lake")
+			claim("queue", v.deadQueue(e.Prefix, lakeName), name+"'s lake")
 		}
 		for _, t := range v.tiers() {
 			claim("function", v.function(e.Prefix, "tier-"+t), name+"."+t)

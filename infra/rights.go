@@ -28,9 +28,8 @@ const (
 	smSecrets     things = "the secrets in Secrets Manager"
 	ssmSession    things = "what a login yielded, in Parameter Store"
 	secretsKey    things = "the key that the secrets are under"
-	convertQueue  things = "the queue of landed objects to convert"
-	convertDead   things = "the dead-letter queue of that"
-	publishQueue  things = "the queue of closed runs to publish"
+	lakeQueue     things = "the queue of what is to get into the lake"
+	lakeDead      things = "the dead-letter queue of that"
 	lakeObjects   things = "objects under lake/"
 	lakeNames     things = "the buckets, for names of what is landed and in the lake"
 	lakeKey       things = "the key that the lake's objects are under"
@@ -75,7 +74,7 @@ var (
 		{[]string{"s3:GetObject"}, landedObjects},
 		{[]string{"s3:ListBucket"}, landedNames},
 		{[]string{"s3:PutObject"}, verdicts},
-		{[]string{"sqs:SendMessage"}, publishQueue},
+		{[]string{"sqs:SendMessage"}, lakeQueue},
 	}, keepsLedger, logs)
 
 	// What Lambda does with a queue in the function's name, and that a message
@@ -83,9 +82,8 @@ var (
 	isCalled = []string{"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ChangeMessageVisibility"}
 
 	lakeRights = concat([]right{
-		{isCalled, convertQueue},
-		{isCalled, publishQueue},
-		{[]string{"sqs:SendMessage"}, convertDead},
+		{isCalled, lakeQueue},
+		{[]string{"sqs:SendMessage"}, lakeDead},
 		{[]string{"s3:GetObject"}, landedObjects},
 		{[]string{"s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload"}, lakeObjects},
 		// Without it S3 says "forbidden" of what is not there. A condition on the

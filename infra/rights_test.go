@@ -146,9 +146,9 @@ func queuesOf(kind, tier string, tiers []string) (sends, receives []string) {
 		for _, t := range tiers {
 			sends, receives = append(sends, t), append(receives, t+"-dead")
 		}
-		sends = append(sends, "lake-publish")
+		sends = append(sends, "lake")
 	case "lake":
-		sends, receives = []string{"lake-convert-dead"}, []string{"lake-convert", "lake-publish"}
+		sends, receives = []string{"lake-dead"}, []string{"lake"}
 	case "seed":
 		sends, receives = []string{tiers[0], tiers[0] + "-dead", tiers[1]}, []string{tiers[0]}
 	default:

@@ -13,7 +13,7 @@ import (
 
 func TestQueues(t *testing.T) {
 	for v, stack := range vendors(t) {
-		if got, want := len(stack.of("AWS::SQS::Queue")), 2*len(v.tiers())+4; got != want {
+		if got, want := len(stack.of("AWS::SQS::Queue")), 2*len(v.tiers())+2; got != want {
 			t.Errorf("%s has %d queues, want %d", stack.name, got, want)
 		}
 		for _, tier := range v.tiers() {
@@ -112,7 +112,7 @@ func TestTLSOnly(t *testing.T) {
 
 func TestFunctions(t *testing.T) {
 	for v, stack := range vendors(t) {
-		want := map[string]float64{"seed": 1, "close": 1, "lake": float64(v.Lake.Converts) + 2}
+		want := map[string]float64{"seed": 1, "close": 1, "lake": float64(v.Lake.AtOnce)}
 		for _, tier := range v.tiers() {
 			want["tier-"+tier] = float64(v.workers(tier) + 1)
 		}
@@ -169,7 +169,7 @@ func TestSchedules(t *testing.T) {
 			name := f.text("FunctionName")
 			short := strings.TrimPrefix(name, "sluice-"+v.name+"-")
 			kind, _, _ := strings.Cut(short, "-")
-			if kind == "lake" { // its queues call it
+			if kind == "lake" { // its queue calls it
 				continue
 			}
 			s := stack.named(t, "AWS::Scheduler::Schedule", "Name", name)
@@ -245,7 +245,7 @@ func checkFleet(t *testing.T, v *vendor, src string) {
 	}
 	host := "https://sqs." + testRegion + ".amazonaws.com/" + testAccount + "/sluice-" + v.name + "-"
 	want := fleet{v.name, "sluice-" + v.name, "sluice-" + v.name + "-" + testAccount + "-" + testRegion, map[string]fleetQueue{}, map[string]string{}, "", v.KeepDays, nil}
-	want.Lake = &fleetLake{want.Bucket, "lake/", v.Lake.KMSKey, host + "lake-convert", host + "lake-convert-dead", host + "lake-publish"}
+	want.Lake = &fleetLake{want.Bucket, "lake/", v.Lake.KMSKey, host + "lake", host + "lake-dead"}
 	for _, tier := range v.tiers() {
 		want.Queues[tier] = fleetQueue{host + tier, host + tier + "-dead"}
 	}

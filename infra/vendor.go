@@ -89,7 +89,7 @@ func (s *vendorStack) describe() fleet {
 	if s.v.hasLake() {
 		f.Lake = &fleetLake{
 			Bucket: s.lake.bucket, Prefix: lakePrefix, KMSKey: s.v.Lake.KMSKey,
-			Convert: *s.lake.convert.main.QueueUrl(), Dead: *s.lake.convert.dead.QueueUrl(), Publish: *s.lake.publish.main.QueueUrl(),
+			Queue: *s.lake.queues.main.QueueUrl(), Dead: *s.lake.queues.dead.QueueUrl(),
 		}
 	}
 	for _, name := range s.v.plan.Secrets {

@@ -45,7 +45,7 @@ func unpackPublication(r row) Publication {
 // AskPublish notes that a run which is about to be closed at rev is to be
 // published. Without a lake there is nothing to note.
 func (v *Vendor) AskPublish(ctx context.Context, run string, rev int) error {
-	if v.stack.Lake.Publish == "" {
+	if v.stack.Lake.Queue == "" {
 		return nil
 	}
 	r := publishKey(run).row()
@@ -81,7 +81,7 @@ func (v *Vendor) Unask(ctx context.Context, p Publication) error {
 	return wrap(err, "noting that run %s is not to be published any more", p.Run)
 }
 
-// A PublishMessage is what the publish queue carries.
+// A PublishMessage is what the lake's queue carries beside S3's notifications.
 type PublishMessage struct {
 	Publish string `json:"publish"` // the run
 }
@@ -92,7 +92,7 @@ func (v *Vendor) SendPublish(ctx context.Context, run string) error {
 	if err != nil {
 		return err
 	}
-	return v.sendOne(ctx, v.stack.Lake.Publish, &sqs.SendMessageInput{MessageBody: aws.String(string(body))})
+	return v.sendOne(ctx, v.stack.Lake.Queue, &sqs.SendMessageInput{MessageBody: aws.String(string(body))})
 }
 
 // A Corrupt is a landed object that no repeat can convert.
@@ -144,24 +144,20 @@ func (v *Vendor) sendOne(ctx context.Context, url string, in *sqs.SendMessageInp
 	return nil
 }
 
-// ShowAgain lets a message that could not be worked show again after some
-// time, sooner than its queue would by itself. queue is the ARN or the URL of
-// one of the lake's queues.
-func (v *Vendor) ShowAgain(ctx context.Context, queue, receipt string, after time.Duration) error {
-	name := queue[strings.LastIndexAny(queue, "/:")+1:]
-	for _, url := range []string{v.stack.Lake.Convert, v.stack.Lake.Publish} {
-		if url == "" || queueName(url) != name {
-			continue
-		}
-		ctx, cancel := context.WithTimeout(ctx, operationTime)
-		defer cancel()
-		_, err := v.cloud.sqs.ChangeMessageVisibility(ctx, &sqs.ChangeMessageVisibilityInput{
-			QueueUrl: &url, ReceiptHandle: &receipt, VisibilityTimeout: int32(after.Seconds()),
-		})
-		v.cloud.usage.units(0, 0, 1)
-		return wrap(explain(err, queueText(url)), "giving a message back to queue %s", name)
+// ShowAgain lets a message of the lake's queue that could not be worked show
+// again after some time, sooner than its queue would by itself.
+func (v *Vendor) ShowAgain(ctx context.Context, receipt string, after time.Duration) error {
+	url := v.stack.Lake.Queue
+	if url == "" {
+		return v.noLake()
 	}
-	return fmt.Errorf("queue %s is none of the lake's", queue)
+	ctx, cancel := context.WithTimeout(ctx, operationTime)
+	defer cancel()
+	_, err := v.cloud.sqs.ChangeMessageVisibility(ctx, &sqs.ChangeMessageVisibilityInput{
+		QueueUrl: &url, ReceiptHandle: &receipt, VisibilityTimeout: int32(after.Seconds()),
+	})
+	v.cloud.usage.units(0, 0, 1)
+	return wrap(explain(err, queueText(url)), "giving a message back to queue %s", queueName(url))
 }
 
 // errNoLake says that the stack has no lake.

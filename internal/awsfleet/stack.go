@@ -21,15 +21,14 @@ type Stack struct {
 	Lake     Lake              `json:"lake,omitzero"`     // empty: none is deployed
 }
 
-// A Lake says where a vendor's tables are, and by which queues they are made.
+// A Lake says where a vendor's tables are, and by which queue they are made.
 // The URLs are of SQS queues.
 type Lake struct {
-	Bucket  string `json:"bucket"`
-	Prefix  string `json:"prefix"`            // what the lake's names begin with in the bucket
-	KMSKey  string `json:"kms_key,omitempty"` // ARN of the operator's key that its objects are under
-	Convert string `json:"convert"`           // landed objects that wait to be converted
-	Dead    string `json:"dead"`              // those that cannot be
-	Publish string `json:"publish"`           // closed runs that wait to be published
+	Bucket string `json:"bucket"`
+	Prefix string `json:"prefix"`            // what the lake's names begin with in the bucket
+	KMSKey string `json:"kms_key,omitempty"` // ARN of the operator's key that its objects are under
+	Queue  string `json:"queue"`             // landed objects that wait to be converted, and closed runs to be published
+	Dead   string `json:"dead"`              // what cannot be
 }
 
 // Queues are the URLs of a tier's queue and of its dead-letter queue.
@@ -81,8 +80,8 @@ func (s Stack) check() error {
 			return missing("queues." + tier + ".dead")
 		}
 	}
-	if l := s.Lake; l != (Lake{}) && (l.Bucket == "" || l.Convert == "" || l.Dead == "" || l.Publish == "") {
-		return missing("lake.bucket, lake.convert, lake.dead or lake.publish")
+	if l := s.Lake; l != (Lake{}) && (l.Bucket == "" || l.Queue == "" || l.Dead == "") {
+		return missing("lake.bucket, lake.queue or lake.dead")
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Secrets)) {
 		if _, _, err := secretPlace(s.Secrets[name]); err != nil {

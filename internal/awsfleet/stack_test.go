@@ -25,7 +25,7 @@ func newRunOf(vendor string) run.Run {
 }
 
 const wholeStack = `{"vendor":"sim","table":"sluice-sim","bucket":"sluice-sim-1-eu","queues":{"groups":{"url":"https://sqs/1/g","dead":"https://sqs/1/g-dead"}},
-	"secrets":{"token":"ssm:/sluice/sim/secrets/token","other":"secretsmanager:sim/other"},"keep_days":30,"lake":{"bucket":"sluice-sim-1-eu","prefix":"lake/","convert":"https://sqs/1/c","dead":"https://sqs/1/cd","publish":"https://sqs/1/p"}}`
+	"secrets":{"token":"ssm:/sluice/sim/secrets/token","other":"secretsmanager:sim/other"},"keep_days":30,"lake":{"bucket":"sluice-sim-1-eu","prefix":"lake/","queue":"https://sqs/1/l","dead":"https://sqs/1/ld"}}`
 
 func TestParseStack(t *testing.T) {
 	s, err := awsfleet.ParseStack(wholeStack)
@@ -34,7 +34,7 @@ func TestParseStack(t *testing.T) {
 		Vendor: "sim", Table: "sluice-sim", Bucket: "sluice-sim-1-eu", KeepDays: 30,
 		Queues:  map[string]awsfleet.Queues{"groups": {URL: "https://sqs/1/g", Dead: "https://sqs/1/g-dead"}},
 		Secrets: map[string]string{"token": "ssm:/sluice/sim/secrets/token", "other": "secretsmanager:sim/other"},
-		Lake:    awsfleet.Lake{Bucket: "sluice-sim-1-eu", Prefix: "lake/", Convert: "https://sqs/1/c", Dead: "https://sqs/1/cd", Publish: "https://sqs/1/p"},
+		Lake:    awsfleet.Lake{Bucket: "sluice-sim-1-eu", Prefix: "lake/", Queue: "https://sqs/1/l", Dead: "https://sqs/1/ld"},
 	}
 	if !reflect.DeepEqual(s, want) {
 		t.Errorf("%+v", s)
@@ -46,7 +46,7 @@ func TestParseStack(t *testing.T) {
 		`"url":"https://sqs/1/g",`:       "lacks queues.groups.url",
 		`,"dead":"https://sqs/1/g-dead"`: "lacks queues.groups.dead",
 		`ssm:`:                           "secrets.token: \"/sluice/sim/secrets/token\" is no place of a secret",
-		`,"publish":"https://sqs/1/p"`:   "lacks lake.bucket, lake.convert, lake.dead or lake.publish",
+		`,"dead":"https://sqs/1/ld"`:     "lacks lake.bucket, lake.queue or lake.dead",
 		`{"vendor"`:                      "is not JSON",
 	} {
 		_, err := awsfleet.ParseStack(strings.Replace(wholeStack, cut, "", 1))

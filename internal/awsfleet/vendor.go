@@ -142,7 +142,7 @@ func (v *Vendor) Check(ctx context.Context) error {
 		}
 	}
 	if l := v.stack.Lake; l.Bucket != "" {
-		for _, url := range []string{l.Convert, l.Dead, l.Publish} {
+		for _, url := range []string{l.Queue, l.Dead} {
 			looks = append(looks, func() error { _, err := v.cloud.depth(ctx, url); return err })
 		}
 		looks = append(looks, func() error {

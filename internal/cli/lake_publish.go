@@ -309,7 +309,7 @@ func (j *job) publish(r run.Run, v run.Verdict) error {
 
 // sayTables says where to look for what the fleet publishes.
 func (s *stack) sayTables(vendor string) {
-	if s.Stack().Lake.Publish != "" {
+	if s.Stack().Lake.Queue != "" {
 		s.app.print("%-9s the fleet publishes them: sluice lake tables %s%s", "Tables", quote(vendor), s.app.homeFlag())
 	}
 }

@@ -120,7 +120,7 @@ func (f *Function) Close(ctx context.Context, ev CloseEvent) (Closing, error) {
 		out.Runs = append(out.Runs, l)
 	}
 	errs = append(errs, f.tell(ctx, fl, open, out))
-	if f.vendor.Stack().Lake.Publish != "" {
+	if f.vendor.Stack().Lake.Queue != "" {
 		_, asked, err := f.vendor.Waits(ctx)
 		errs = append(errs, err, f.publish(ctx, asked, open, &out))
 	}

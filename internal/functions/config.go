@@ -48,6 +48,7 @@ type Function struct {
 //	SLUICE_WHEN_OPEN      seed: "queue" or "refuse" a window while a run is open (queue)
 //	SLUICE_REPAIR         close: "false": do not send again what is missing (true)
 //	SLUICE_VERDICT_AFTER  close: a run that is open for longer raises VerdictMissing (20h)
+//	SLUICE_PUBLISH_AFTER  close: a closed run that waits for longer to be published raises LakeRefused (24h)
 func Open(ctx context.Context, getenv func(string) string, log *slog.Logger) (*Function, error) {
 	stack, err := awsfleet.ParseStack(getenv("SLUICE_STACK"))
 	if err != nil {

@@ -1,6 +1,7 @@
 package functions_test
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 	"strings"
@@ -72,6 +73,7 @@ func TestPublishing(t *testing.T) {
 		}
 		look([]any{id})
 	}
+	s.stuck(t, id)
 	if err := s.vendor.Unask(ctx, p); err != nil {
 		t.Fatal(err)
 	}
@@ -81,11 +83,26 @@ func TestPublishing(t *testing.T) {
 	}
 }
 
-// published are the messages on the publish queue.
+// stuck looks at a run that has waited for too long, and for not so long.
+func (s *site) stuck(t *testing.T, id string) {
+	t.Helper()
+	for after, want := range map[string]string{"1ms": `"LakeRefused":1`, "1h": ""} {
+		var log bytes.Buffer
+		f := s.function(t, "close", "close-"+after, "SLUICE_PUBLISH_AFTER="+after)
+		f.Log = &log
+		invoke(t, f, struct{}{})
+		f.Close()
+		if said := log.String(); strings.Contains(said, "LakeRefused") != (want != "") || want != "" && !(strings.Contains(said, want) && strings.Contains(said, `"runs":["`+id+`"]`)) {
+			t.Errorf("after %s it says %s", after, said)
+		}
+	}
+}
+
+// published are the messages on the lake's queue.
 func (s *site) published(t *testing.T) (out []string) {
 	t.Helper()
 	for {
-		got, err := s.servers.Messages(t.Context(), s.vendor.Stack().Lake.Publish)
+		got, err := s.servers.Messages(t.Context(), s.vendor.Stack().Lake.Queue)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -16,8 +16,7 @@ import (
 
 // A notice is what a message says.
 type notice struct {
-	test    bool // that S3 may send here
-	publish string
+	publish string // a run
 	objects []landed
 }
 
@@ -39,8 +38,11 @@ func parse(body string) (notice, error) {
 	if err := json.Unmarshal([]byte(body), &in); err != nil {
 		return notice{}, fmt.Errorf("the message is not JSON: %w", err)
 	}
-	n := notice{test: in.Event == "s3:TestEvent", publish: in.Publish}
-	if !n.test && n.publish == "" && in.Records == nil {
+	n := notice{publish: in.Publish}
+	if in.Event == "s3:TestEvent" { // S3 looks whether it may send here
+		return n, nil
+	}
+	if n.publish == "" && in.Records == nil {
 		return n, errors.New("the message is neither a notification of S3 nor a run to be published")
 	}
 	for _, record := range in.Records {

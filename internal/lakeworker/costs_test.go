@@ -37,7 +37,7 @@ func TestCosts(t *testing.T) {
 		{"s3 GetObject": 1}, // the marker
 	} {
 		s.servers.ResetRecord()
-		if again := s.handle(ctx, t, s.Vendor.Stack().Lake.Convert, s.landed("landing/"+batch.Object())); len(again) > 0 {
+		if again := s.handle(ctx, t, s.landed("landing/"+batch.Object())); len(again) > 0 {
 			t.Fatal(again, s.log.String())
 		}
 		got := map[string]int{}

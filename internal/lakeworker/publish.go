@@ -33,6 +33,9 @@ func (w *Worker) publish(ctx context.Context, id string, soft time.Time, again t
 		return w.end(ctx, o)
 	case err != nil:
 		return err
+	case !time.Now().Before(soft):
+		w.Log.InfoContext(ctx, "there was no time left for a publication, which goes on with the next message", "run", id)
+		return w.next(ctx, o)
 	case o.State == run.Open:
 		w.Log.InfoContext(ctx, "the run is open, and will be published when it is closed", "run", id)
 		return w.next(ctx, o)

@@ -30,29 +30,52 @@ type Worker struct {
 	converted int // in this invocation
 }
 
-// Handle works a batch of messages, and reports those that are to come again.
-// It never fails as a whole, and lets no panic out.
+// A token is a message with what it says.
+type token struct {
+	events.SQSMessage
+	notice
+	err error // it cannot be read
+}
+
+// Handle works a batch of messages and reports those that are to come again, each
+// by itself. Publications come last: one that takes up the time that is left
+// keeps no conversion from being done. It never fails as a whole, and lets no
+// panic out.
 func (w *Worker) Handle(ctx context.Context, ev events.SQSEvent) (out events.SQSEventResponse, err error) {
 	began, soft := time.Now(), softEnd(ctx)
 	w.converted = 0
+	var objects, runs []token
 	for _, m := range ev.Records {
-		err := errLate
-		if time.Now().Before(soft) {
-			err = w.message(ctx, m, soft)
+		t := token{SQSMessage: m}
+		if t.notice, t.err = parse(m.Body); t.publish != "" {
+			runs = append(runs, t)
+		} else {
+			objects = append(objects, t)
 		}
-		if err == nil {
-			continue
-		}
-		if !errors.Is(err, errLate) {
-			w.Log.ErrorContext(ctx, "a message could not be worked and comes again", "message", m.MessageId, "received", received(m), "err", err)
-		}
-		w.later(ctx, m, err)
-		out.BatchItemFailures = append(out.BatchItemFailures, events.SQSBatchItemFailure{ItemIdentifier: m.MessageId})
+	}
+	for _, t := range objects {
+		w.work(ctx, t, &out, func() error { return w.objects(ctx, t, soft) })
 	}
 	if w.converted > 0 {
 		w.Log.InfoContext(ctx, "converted", "objects", w.converted, "seconds", time.Since(began).Seconds())
 	}
+	for _, t := range runs {
+		w.work(ctx, t, &out, func() error { return w.publish(ctx, t.publish, soft, delay(t)) })
+	}
 	return out, nil
+}
+
+// work does what a message wants, and reports it if it is to come again.
+func (w *Worker) work(ctx context.Context, t token, out *events.SQSEventResponse, do func() error) {
+	err := do()
+	if err == nil {
+		return
+	}
+	if !errors.Is(err, errLate) {
+		w.Log.ErrorContext(ctx, "a message could not be worked and comes again", "message", t.MessageId, "received", received(t), "err", err)
+	}
+	w.later(ctx, t, err)
+	out.BatchItemFailures = append(out.BatchItemFailures, events.SQSBatchItemFailure{ItemIdentifier: t.MessageId})
 }
 
 // errLate says that a message was not begun, since the invocation's time was
@@ -69,19 +92,16 @@ func softEnd(ctx context.Context) time.Time {
 	return deadline.Add(-min(3*time.Minute, time.Until(deadline)/4))
 }
 
-// message works one message. What panics is an error.
-func (w *Worker) message(ctx context.Context, m events.SQSMessage, soft time.Time) error {
-	n, err := parse(m.Body)
+// objects converts what a notification tells of. What panics is an error.
+func (w *Worker) objects(ctx context.Context, t token, soft time.Time) error {
 	switch {
-	case err != nil:
-		return w.bury(ctx, landed{message: m.Body}, err)
-	case n.test:
-		return nil
-	case n.publish != "":
-		return w.publish(ctx, n.publish, soft, delay(m))
+	case !time.Now().Before(soft):
+		return errLate
+	case t.err != nil:
+		return w.bury(ctx, landed{message: t.Body}, t.err)
 	}
 	var errs []error
-	for _, o := range n.objects {
+	for _, o := range t.notice.objects {
 		if o.bucket != w.Vendor.Stack().Bucket {
 			w.Log.WarnContext(ctx, "a message tells of another bucket and is passed over", "bucket", o.bucket, "object", o.name)
 			continue
@@ -109,22 +129,22 @@ var errPanic = errors.New("panic")
 // later lets a message show again: soon the first time, within a quarter of an
 // hour at the latest. Without that it would stay hidden for many times as long as
 // an invocation may take.
-func (w *Worker) later(ctx context.Context, m events.SQSMessage, why error) {
-	after := delay(m)
+func (w *Worker) later(ctx context.Context, t token, why error) {
+	after := delay(t)
 	if errors.Is(why, errLate) {
 		after = 0
 	}
-	if err := w.Vendor.ShowAgain(ctx, m.EventSourceARN, m.ReceiptHandle, after); err != nil {
-		w.Log.WarnContext(ctx, "a message shows again when its queue lets it", "message", m.MessageId, "err", err)
+	if err := w.Vendor.ShowAgain(ctx, t.ReceiptHandle, after); err != nil {
+		w.Log.WarnContext(ctx, "a message shows again when its queue lets it", "message", t.MessageId, "err", err)
 	}
 }
 
-func received(m events.SQSMessage) int {
-	n, _ := strconv.Atoi(m.Attributes["ApproximateReceiveCount"])
+func received(t token) int {
+	n, _ := strconv.Atoi(t.Attributes["ApproximateReceiveCount"])
 	return max(n, 1)
 }
 
 // delay is how long a message waits that could not be worked.
-func delay(m events.SQSMessage) time.Duration {
-	return min(30*time.Second<<min(received(m)-1, 5), 15*time.Minute)
+func delay(t token) time.Duration {
+	return min(30*time.Second<<min(received(t)-1, 5), 15*time.Minute)
 }

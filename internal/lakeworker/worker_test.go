@@ -26,6 +26,7 @@ type fake struct {
 	publish   error
 	converted []string
 	published []string
+	before    int // objects that were converted before the last publication
 	soft      time.Time
 }
 
@@ -38,7 +39,7 @@ func (f *fake) Convert(_ context.Context, object string) error {
 }
 
 func (f *fake) Publish(_ context.Context, run string, soft time.Time) (lake.Publication, error) {
-	f.published, f.soft = append(f.published, run), soft
+	f.published, f.before, f.soft = append(f.published, run), len(f.converted), soft
 	return lake.Publication{Pages: 3}, f.publish
 }
 
@@ -75,13 +76,12 @@ func ok(t *testing.T, err error) {
 }
 
 // handle hands messages over as Lambda does, and tells which are to come again.
-func (s *site) handle(ctx context.Context, t *testing.T, queue string, bodies ...string) (again []string) {
+func (s *site) handle(ctx context.Context, t *testing.T, bodies ...string) (again []string) {
 	t.Helper()
 	var ev events.SQSEvent
 	for i, body := range bodies {
 		ev.Records = append(ev.Records, events.SQSMessage{
 			MessageId: fmt.Sprint(i), ReceiptHandle: "none", Body: body, Attributes: map[string]string{"ApproximateReceiveCount": "2"},
-			EventSourceARN: "arn:aws:sqs:eu-central-1:123456789012:" + queue[strings.LastIndex(queue, "/")+1:],
 		})
 	}
 	out, err := s.Handle(ctx, ev)
@@ -107,10 +107,9 @@ func object(n int) string { return fmt.Sprintf("run=r1/tier=a/o%d.ndjson.zst", n
 // everything else is passed over.
 func TestNotifications(t *testing.T) {
 	s := newSite(t)
-	q := s.Vendor.Stack().Lake.Convert
 	other := strings.Replace(s.landed("landing/"+object(9)), s.Vendor.Stack().Bucket, "another", 1)
 	gone := strings.Replace(s.landed("landing/"+object(9)), "ObjectCreated:Put", "ObjectRemoved:Delete", 1)
-	again := s.handle(t.Context(), t, q,
+	again := s.handle(t.Context(), t,
 		`{"Service":"Amazon S3","Event":"s3:TestEvent","Time":"2026-01-01T00:00:00.000Z","Bucket":"b","RequestId":"x","HostId":"y"}`,
 		s.landed("landing/run%3Dr1/tier%3Da/o1.ndjson.zst", "landing/"+object(2)),
 		s.landed("landing/run=r1/tier=a+b%C3%A9/o3.ndjson.zst"),
@@ -132,16 +131,15 @@ func TestNotifications(t *testing.T) {
 // and what is beside it goes on; a dead letter sent again is about that object.
 func TestBuried(t *testing.T) {
 	s := newSite(t)
-	q := s.Vendor.Stack().Lake
 	s.fake.convert = map[string]error{
 		object(1): fmt.Errorf("%w: record 7: cut off", lake.ErrCorrupt), object(2): nil, object(3): fmt.Errorf("reading: %w: r1", run.ErrNoRun),
 	}
-	again := s.handle(t.Context(), t, q.Convert, s.landed("landing/"+object(1), "landing/"+object(4)), s.landed("landing/"+object(2)),
+	again := s.handle(t.Context(), t, s.landed("landing/"+object(1), "landing/"+object(4)), s.landed("landing/"+object(2)),
 		s.landed("landing/"+object(3)), "no JSON", `{"other":1}`, s.landed("landing/%zz"))
 	if len(again) > 0 || len(s.fake.converted) != 4 {
 		t.Errorf("%v come again, %v were tried", again, s.fake.converted)
 	}
-	dead, err := s.servers.Messages(t.Context(), q.Dead)
+	dead, err := s.servers.Messages(t.Context(), s.Vendor.Stack().Lake.Dead)
 	ok(t, err)
 	want := map[string]string{object(1): "record 7: cut off", object(2): "panic: a parser's bug", object(3): "no such run", "": ""}
 	reasons := ""
@@ -153,7 +151,7 @@ func TestBuried(t *testing.T) {
 		reasons += a["reason"] + "; "
 		if a["object"] == object(1) {
 			s.fake.converted, s.fake.convert = nil, nil
-			if again := s.handle(t.Context(), t, q.Convert, m.Body); len(again) > 0 || !slices.Equal(s.fake.converted, []string{object(1)}) {
+			if again := s.handle(t.Context(), t, m.Body); len(again) > 0 || !slices.Equal(s.fake.converted, []string{object(1)}) {
 				t.Errorf("sent again: %v, %v", again, s.fake.converted)
 			}
 		}
@@ -164,7 +162,7 @@ func TestBuried(t *testing.T) {
 	// A dead letter that cannot be written is none: the message comes again.
 	s.fake.convert = map[string]error{object(1): lake.ErrCorrupt}
 	s.servers.Inject(func(_ int, r awstest.Request) awstest.Fault { return awstest.Before })
-	if again := s.handle(t.Context(), t, q.Convert, s.landed("landing/"+object(1))); !slices.Equal(again, []string{"0"}) {
+	if again := s.handle(t.Context(), t, s.landed("landing/"+object(1))); !slices.Equal(again, []string{"0"}) {
 		t.Errorf("not buried, and %v come again", again)
 	}
 }
@@ -173,9 +171,8 @@ func TestBuried(t *testing.T) {
 // again, the others of its batch are done.
 func TestComeAgain(t *testing.T) {
 	s := newSite(t)
-	q := s.Vendor.Stack().Lake
 	s.fake.convert = map[string]error{object(2): errors.New("S3 throttles")}
-	again := s.handle(t.Context(), t, q.Convert, s.landed("landing/"+object(1)), s.landed("landing/"+object(2), "landing/"+object(3)), s.landed("landing/"+object(4)))
+	again := s.handle(t.Context(), t, s.landed("landing/"+object(1)), s.landed("landing/"+object(2), "landing/"+object(3)), s.landed("landing/"+object(4)))
 	if !slices.Equal(again, []string{"1"}) || len(s.fake.converted) != 4 {
 		t.Errorf("%v come again, %v were tried", again, s.fake.converted)
 	}
@@ -187,7 +184,7 @@ func TestComeAgain(t *testing.T) {
 	ctx, cancel := context.WithDeadline(t.Context(), time.Now())
 	defer cancel()
 	s.fake.converted = nil
-	if again := s.handle(ctx, t, q.Convert, s.landed("landing/"+object(1))); !slices.Equal(again, []string{"0"}) || len(s.fake.converted) > 0 {
+	if again := s.handle(ctx, t, s.landed("landing/"+object(1))); !slices.Equal(again, []string{"0"}) || len(s.fake.converted) > 0 {
 		t.Errorf("%v come again, %v were tried", again, s.fake.converted)
 	}
 }
@@ -223,7 +220,7 @@ func TestPublish(t *testing.T) {
 			ok(t, s.Vendor.SentPublish(ctx, asked, time.Now().Add(-time.Second)))
 			s.fake.publish = c.answer
 			s.servers.ResetRecord()
-			again := s.handle(ctx, t, s.Vendor.Stack().Lake.Publish, c.body)
+			again := s.handle(ctx, t, c.body)
 			if got := len(again) > 0; got != c.again {
 				t.Errorf("comes again: %v", got)
 			}
@@ -263,22 +260,79 @@ func TestPublish(t *testing.T) {
 	}
 }
 
+// TestBatch: notifications and runs come in one batch. Whatever becomes of a
+// publication, nothing else is repeated, and one that there is no time for is sent
+// again by close.
+func TestBatch(t *testing.T) {
+	s := newSite(t)
+	ctx := t.Context()
+	ok(t, s.Vendor.AskPublish(ctx, "r1", 0))
+	asked, _, err := s.Vendor.Asked(ctx, "r1")
+	ok(t, err)
+	batch := []string{`{"publish":"r1"}`, s.landed("landing/" + object(1)), `{"publish":"r1"}`, s.landed("landing/" + object(2)), s.landed("landing/" + object(3))}
+	s.fake.convert[object(2)] = errors.New("S3 throttles")
+	for _, c := range []struct {
+		answer error
+		again  []string
+	}{{lake.ErrUnfinished, []string{"3"}}, {errors.New("DynamoDB throttles"), []string{"3", "0", "2"}}, {nil, []string{"3"}}} {
+		s.fake.converted, s.fake.published, s.fake.publish = nil, nil, c.answer
+		ok(t, s.Vendor.SentPublish(ctx, asked, time.Now()))
+		if again := s.handle(ctx, t, batch...); !slices.Equal(again, c.again) || s.fake.before != 3 || len(s.fake.published) != 2 {
+			t.Errorf("%v: %v come again, want %v; %d converted before %v", c.answer, again, c.again, s.fake.before, s.fake.published)
+		}
+	}
+	ok(t, s.Vendor.AskPublish(ctx, "r1", 0))
+	asked, _, err = s.Vendor.Asked(ctx, "r1")
+	ok(t, err)
+	ok(t, s.Vendor.SentPublish(ctx, asked, time.Now()))
+	s.fake.published = nil
+	s.Lake = slow{s.fake}
+	if again := s.handle(&short{Context: ctx}, t, batch[1], batch[0]); len(again) > 0 || len(s.fake.published) > 0 {
+		t.Errorf("without time %v come again, and %v was begun", again, s.fake.published)
+	}
+	if p, found, err := s.Vendor.Asked(ctx, "r1"); err != nil || !found || !p.Sent.IsZero() {
+		t.Errorf("close is not to send it again: %+v %v %v", p, found, err)
+	}
+}
+
+// slow is a lake that takes longer to convert than a short invocation has.
+type slow struct{ *fake }
+
+func (s slow) Convert(ctx context.Context, object string) error {
+	time.Sleep(320 * time.Millisecond)
+	return s.fake.Convert(ctx, object)
+}
+
+// short is the context of an invocation that is nearly over, but whose last
+// requests are answered all the same: only the first who asks learns its deadline.
+type short struct {
+	context.Context
+	asked bool
+}
+
+func (s *short) Deadline() (time.Time, bool) {
+	if s.asked {
+		return time.Time{}, false
+	}
+	s.asked = true
+	return time.Now().Add(400 * time.Millisecond), true
+}
+
 // TestPublishByHand: a message that nobody asked for is worked, and what it
 // leaves is asked for.
 func TestPublishByHand(t *testing.T) {
 	s := newSite(t)
 	ctx := t.Context()
-	q := s.Vendor.Stack().Lake.Publish
 	ctx, cancel := context.WithTimeout(ctx, 8*time.Minute)
 	defer cancel()
-	if again := s.handle(ctx, t, q, `{"publish":"r1"}`); len(again) > 0 || len(s.fake.published) != 1 {
+	if again := s.handle(ctx, t, `{"publish":"r1"}`); len(again) > 0 || len(s.fake.published) != 1 {
 		t.Errorf("%v come again", again)
 	}
 	if left := time.Until(s.fake.soft); left > 6*time.Minute || left < 5*time.Minute {
 		t.Errorf("of 8 minutes it may use %v", left)
 	}
 	s.fake.publish = lake.ErrUnfinished
-	s.handle(ctx, t, q, `{"publish":"r1"}`)
+	s.handle(ctx, t, `{"publish":"r1"}`)
 	p, found, err := s.Vendor.Asked(ctx, "r1")
 	if err != nil || !found || !p.Sent.IsZero() {
 		t.Errorf("what is left is not asked for: %+v %v", p, err)
@@ -286,7 +340,7 @@ func TestPublishByHand(t *testing.T) {
 	// Asked anew while the answer to the first was on its way: that stays.
 	s.fake.publish = nil
 	s.Lake = asking{s.fake, s.Vendor}
-	s.handle(ctx, t, q, `{"publish":"r1"}`)
+	s.handle(ctx, t, `{"publish":"r1"}`)
 	if later, found, err := s.Vendor.Asked(ctx, "r1"); err != nil || !found || !later.At.After(p.At) {
 		t.Errorf("a newer request was ended with an older one: %+v %v %v", later, found, err)
 	}

@@ -29,6 +29,11 @@ const (
 // START, END and REPORT lines.
 const platformLog = 330
 
+// Lambda looks at a queue that calls a function with five long polls of twenty
+// seconds, whether there is anything or not.
+// https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
+const queuePolls = 5 * 24 * 3600 / 20.0
+
 // metered is the servers behind a meter.
 type metered struct {
 	*stacktest.Meter
@@ -67,11 +72,15 @@ func ofFunctions(key string) bool { return strings.HasPrefix(key, "sluice-") }
 // usage is what the functions used up to now.
 func (l *site) usage() (w price.Work, err error) {
 	t := l.meter.Of(ofFunctions)
-	w = price.Work{SQSRequests: t.SQS, DynamoWrites: t.Writes, DynamoReads: t.Reads, S3Puts: t.Puts, S3Gets: t.Gets, SecretsCalls: t.Secrets}
+	w = price.Work{SQSRequests: t.SQS + l.toldOfLanded() - l.lakePolls(), DynamoWrites: t.Writes, DynamoReads: t.Reads, S3Puts: t.Puts, S3Gets: t.Gets, SecretsCalls: t.Secrets}
 	var mbSeconds float64
 	for _, f := range l.account.Functions {
 		st := f.Stats()
 		w.LambdaRequests += float64(st.Invocations - st.Throttled)
+		if f.Name == lakeFunction {
+			w.LakeSeconds, w.LakeMB = st.Billed.Seconds(), float64(f.Memory)
+			continue
+		}
 		w.Ticks += float64(st.Invocations)
 		w.LambdaSeconds += st.Billed.Seconds()
 		mbSeconds += st.Billed.Seconds() * float64(f.Memory)
@@ -85,6 +94,18 @@ func (l *site) usage() (w price.Work, err error) {
 	return w, nil
 }
 
+// toldOfLanded are S3's messages of what was landed.
+func (l *site) toldOfLanded() float64 {
+	return float64(l.meter.Of(func(key string) bool { return key == "deployer" }).Requests["sqs.SendMessage"])
+}
+
+// lakePolls are the requests by which Lambda looks for messages of the lake. They
+// go on all day: see queuePolls.
+func (l *site) lakePolls() float64 {
+	t := l.meter.Of(func(key string) bool { return key == lakeFunction })
+	return float64(t.Requests["sqs.GetQueueAttributes"] + t.Requests["sqs.ReceiveMessage"])
+}
+
 // each calls f with each figure of a and the same of b.
 func each(a, b *price.Work, f func(a, b *float64)) {
 	f(&a.SQSRequests, &b.SQSRequests)
@@ -94,6 +115,7 @@ func each(a, b *price.Work, f func(a, b *float64)) {
 	f(&a.S3Gets, &b.S3Gets)
 	f(&a.LambdaRequests, &b.LambdaRequests)
 	f(&a.LambdaSeconds, &b.LambdaSeconds)
+	f(&a.LakeSeconds, &b.LakeSeconds)
 	f(&a.Ticks, &b.Ticks)
 	f(&a.LogBytes, &b.LogBytes)
 	f(&a.SecretsCalls, &b.SecretsCalls)
@@ -101,12 +123,12 @@ func each(a, b *price.Work, f func(a, b *float64)) {
 
 // measured is what one run has used.
 type measured struct {
-	calls          int
-	work           price.Work
-	table, bucket  float64 // bytes
-	idle           price.Work
-	alarms, queues int
-	keys           int
+	calls         int
+	work          price.Work
+	table, bucket float64 // bytes
+	idle          price.Work
+	alarms, tiers int
+	keys, polled  int // polled are the queues that Lambda looks at by itself
 }
 
 // The two runs by whose difference the day is reckoned: what a run costs
@@ -136,12 +158,11 @@ func priceDay(ctx context.Context) error {
 		dayCalls, dayRate, dayHours, p.Region, p.AsOf.Format(time.DateOnly), small.calls, large.calls)
 	bill("the run", p.Run(day))
 	grow := dayCalls / float64(large.calls) * keepDays / 1e9
-	tiers := large.queues / 2
-	idleTicks := 60 * (float64(tiers)*(windowHours-dayHours) + 24 - dayHours)
+	idleTicks := 60 * (float64(large.tiers)*(windowHours-dayHours) + 24 - dayHours)
 	perTick := large.idle.LambdaSeconds / large.idle.Ticks
 	fmt.Printf("Standing, the shared stack included: %d metrics behind alarms; idle ticks of %.0f ms; %d days of rows and objects kept\n", large.alarms, 1000*perTick, keepDays)
 	bill("a day, standing", p.Day(price.Standing{
-		MetricHours: 6 * (dayHours + 1), AlarmMetrics: float64(large.alarms), Keys: float64(large.keys), TableGB: large.table * grow, BucketGB: large.bucket * grow,
+		MetricHours: 6 * (dayHours + 1), AlarmMetrics: float64(large.alarms), Keys: float64(large.keys), QueuePolls: float64(large.polled) * queuePolls, TableGB: large.table * grow, BucketGB: large.bucket * grow,
 		IdleTicks: idleTicks, IdleSeconds: idleTicks * perTick, IdleMB: 128, IdleReads: idleTicks * large.idle.DynamoReads / large.idle.Ticks,
 	}))
 	return nil
@@ -179,7 +200,12 @@ func (l *site) measure(ctx context.Context, minute time.Duration, idle bool) (ou
 		return out, err
 	}
 	out.alarms, out.keys = l.account.Template.AlarmMetrics()+shared.AlarmMetrics(), len(shared.Of("AWS::KMS::Key"))
-	out.queues = len(l.account.Template.Of("AWS::SQS::Queue"))
+	out.polled = len(l.account.Template.Of("AWS::Lambda::EventSourceMapping"))
+	for name := range l.account.Functions {
+		if strings.Contains(name, "-tier-") {
+			out.tiers++
+		}
+	}
 	if !idle {
 		return out, nil
 	}

@@ -83,17 +83,12 @@ func (s *Servers) describeStack(ctx context.Context, stack awsfleet.Stack) error
 // MakeLake adds a lake to a stack, in the stack's bucket.
 func (s *Servers) MakeLake(ctx context.Context, stack awsfleet.Stack) (awsfleet.Stack, error) {
 	stack.Lake = awsfleet.Lake{Bucket: stack.Bucket, Prefix: "lake/"}
-	for _, q := range []struct {
-		name      string
-		url, dead *string
-	}{{"-lake-convert", &stack.Lake.Convert, &stack.Lake.Dead}, {"-lake-publish", &stack.Lake.Publish, new(string)}} {
-		var err error
-		if *q.dead, err = s.MakeQueue(ctx, stack.Table+q.name+"-dead", "", 0); err != nil {
-			return stack, err
-		}
-		if *q.url, err = s.MakeQueue(ctx, stack.Table+q.name, *q.dead, 5); err != nil {
-			return stack, err
-		}
+	var err error
+	if stack.Lake.Dead, err = s.MakeQueue(ctx, stack.Table+"-lake-dead", "", 0); err != nil {
+		return stack, err
+	}
+	if stack.Lake.Queue, err = s.MakeQueue(ctx, stack.Table+"-lake", stack.Lake.Dead, 5); err != nil {
+		return stack, err
 	}
 	return stack, s.describeStack(ctx, stack)
 }

@@ -41,6 +41,10 @@ func NewMeter(to string) (*Meter, error) {
 	m.to = &httputil.ReverseProxy{
 		Rewrite:        func(r *httputil.ProxyRequest) { r.SetURL(u); r.Out.Host = r.In.Host }, // the host is signed
 		ModifyResponse: m.answered,
+		// Whoever asked is told, unless he has gone, which is nothing to be logged.
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+		},
 	}
 	return m, nil
 }

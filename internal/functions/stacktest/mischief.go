@@ -1,19 +1,18 @@
 package stacktest
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/sluicehq/sluice/internal/awsfleet/awstest"
 )
 
-// Storm delivers again every message that the functions have sent so far, but for
-// those in which without stands: what a queue that promises "at least once" may
-// do. It returns how many messages that were.
-func (a *Account) Storm(ctx context.Context, sent []awstest.Request, without string) (n int, err error) {
+// Storm delivers again every message that the functions have sent: what a queue
+// that promises "at least once" may do. It returns how many messages that were.
+func (a *Account) Storm(ctx context.Context, sent []awstest.Request) (n int, err error) {
 	for _, r := range sent {
 		if r.Action != "SendMessageBatch" || a.Functions[r.Key] == nil {
 			continue
@@ -25,12 +24,6 @@ func (a *Account) Storm(ctx context.Context, sent []awstest.Request, without str
 		if err := json.Unmarshal(r.Body, &batch); err != nil {
 			return n, err
 		}
-		batch.Entries = slices.DeleteFunc(batch.Entries, func(e map[string]any) bool {
-			return without != "" && strings.Contains(fmt.Sprint(e["MessageBody"]), without)
-		})
-		if len(batch.Entries) == 0 {
-			continue
-		}
 		if err := a.call(ctx, "SQS", "AmazonSQS.SendMessageBatch", batch, nil); err != nil {
 			return n, err
 		}
@@ -40,29 +33,45 @@ func (a *Account) Storm(ctx context.Context, sent []awstest.Request, without str
 }
 
 // Redrive moves one message of a queue to its dead-letter queue, as SQS does
-// with one that was received too often. It returns the ID of its task; empty:
-// there was none.
-func (a *Account) Redrive(ctx context.Context, queue string) (task string, err error) {
+// with one that was received too often. It is one whose task was not among what
+// has been sent before. It tells whether there was one.
+func (a *Account) Redrive(ctx context.Context, queue string, before []awstest.Request) (found bool, err error) {
 	url, dead := a.url(queue), a.url(queue+"-dead")
 	if url == "" || dead == "" {
-		return "", fmt.Errorf("there is no queue %s with a dead-letter queue", queue)
+		return false, fmt.Errorf("there is no queue %s with a dead-letter queue", queue)
 	}
 	var got struct {
 		Messages []struct{ Body, ReceiptHandle string }
 	}
-	in := map[string]any{"QueueUrl": url, "MaxNumberOfMessages": 1, "VisibilityTimeout": 60}
-	if err := a.call(ctx, "SQS", "AmazonSQS.ReceiveMessage", in, &got); err != nil || len(got.Messages) == 0 {
-		return "", err
+	in := map[string]any{"QueueUrl": url, "MaxNumberOfMessages": 10, "VisibilityTimeout": 60}
+	if err := a.call(ctx, "SQS", "AmazonSQS.ReceiveMessage", in, &got); err != nil {
+		return false, err
 	}
-	m := got.Messages[0]
-	var body struct{ ID string }
-	if err := json.Unmarshal([]byte(m.Body), &body); err != nil {
-		return "", err
+	for _, m := range got.Messages {
+		var body struct{ ID string }
+		if err := json.Unmarshal([]byte(m.Body), &body); err != nil {
+			return found, err
+		}
+		receipt := map[string]any{"QueueUrl": url, "ReceiptHandle": m.ReceiptHandle}
+		if found || wasSent(before, body.ID) {
+			receipt["VisibilityTimeout"] = 0
+			err = a.call(ctx, "SQS", "AmazonSQS.ChangeMessageVisibility", receipt, nil)
+		} else if err = a.call(ctx, "SQS", "AmazonSQS.SendMessage", map[string]any{"QueueUrl": dead, "MessageBody": m.Body}, nil); err == nil {
+			found = true
+			err = a.call(ctx, "SQS", "AmazonSQS.DeleteMessage", receipt, nil)
+		}
+		if err != nil {
+			return found, err
+		}
 	}
-	if err := a.call(ctx, "SQS", "AmazonSQS.SendMessage", map[string]any{"QueueUrl": dead, "MessageBody": m.Body}, nil); err != nil {
-		return "", err
-	}
-	return body.ID, a.call(ctx, "SQS", "AmazonSQS.DeleteMessage", map[string]any{"QueueUrl": url, "ReceiptHandle": m.ReceiptHandle}, nil)
+	return found, nil
+}
+
+// wasSent tells whether a task is among what was sent.
+func wasSent(sent []awstest.Request, task string) bool {
+	return slices.ContainsFunc(sent, func(r awstest.Request) bool {
+		return r.Action == "SendMessageBatch" && bytes.Contains(r.Body, []byte(task))
+	})
 }
 
 // url is the URL of a queue.
