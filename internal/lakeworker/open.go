@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/sluicehq/sluice/internal/awsfleet"
@@ -22,6 +23,7 @@ import (
 //	SLUICE_STACK     what the vendor has in this account (JSON, see awsfleet.Stack)
 //	SLUICE_SPEC      the spec's file, beside the program (vendor.yaml)
 //	SLUICE_SETTINGS  the spec's settings, a JSON object
+//	SLUICE_SETTLE    from the last file to the switch: longer than readers take from listing files to reading the index (10s)
 //
 // It calls nobody: a mistake there is one line, before the first invocation.
 func Open(ctx context.Context, getenv func(string) string, log *slog.Logger) (*Worker, error) {
@@ -45,9 +47,13 @@ func Open(ctx context.Context, getenv func(string) string, log *slog.Logger) (*W
 	if store == nil {
 		return nil, errors.New("SLUICE_STACK names no lake: deploy again")
 	}
+	settle, err := time.ParseDuration(cmp.Or(getenv("SLUICE_SETTLE"), "10s"))
+	if err != nil || settle < 0 {
+		return nil, fmt.Errorf("SLUICE_SETTLE is %q: it must be a duration such as 10s", getenv("SLUICE_SETTLE"))
+	}
 	log = log.With("vendor", stack.Vendor)
 	return &Worker{
-		Lake:   &lake.Lake{Plan: plan, Store: store, Landing: vendor.Landing(plan.Name), Runs: vendor.Runs(), Temp: os.TempDir(), Log: log},
+		Lake:   &lake.Lake{Plan: plan, Store: store, Landing: vendor.Landing(plan.Name), Runs: vendor.Runs(), Temp: os.TempDir(), Settle: settle, Log: log},
 		Vendor: vendor, Log: log,
 	}, nil
 }

@@ -226,7 +226,7 @@ func (a *Account) environment(id, name string) ([]string, error) {
 		return nil, err
 	}
 	vars, _ := v.(map[string]any)
-	env := slices.Concat(a.opt.Env(name), a.opt.More)
+	env := slices.Concat([]string{"SLUICE_SETTLE=0s"}, a.opt.Env(name), a.opt.More)
 	for _, k := range slices.Sorted(maps.Keys(vars)) {
 		env = append(env, fmt.Sprintf("%s=%v", k, vars[k]))
 	}
