@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/sluicehq/sluice/internal/columns"
 	"github.com/sluicehq/sluice/internal/columns/columnstest"
@@ -137,6 +138,96 @@ func TestHostileRows(t *testing.T) {
 	s.Add([]byte(`{}`))
 	if _, err := s.Write(&bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), "1 keys for 2 tiers") {
 		t.Errorf("a record of another depth: %v", err)
+	}
+}
+
+// TestExponents: a number of a megabyte is published as what it is, or not at
+// all.
+func TestExponents(t *testing.T) {
+	const zeros = 1<<20 + 5 // beyond them it is not the digits that count but the exponent
+	long := "1" + strings.Repeat("0", zeros)
+	for number, want := range map[string]any{
+		long + fmt.Sprintf("e-%d", zeros):                                  int64(1),
+		"-0." + strings.Repeat("0", zeros) + fmt.Sprintf("12e%d", zeros+2): int64(-12),
+		long + fmt.Sprintf("e-%d", zeros+1):                                0.1,
+		long + "e-99999999999999999999":                                    nil,
+		"1e99999999999999999999":                                           nil,
+		"0e99999999999999999999":                                           int64(0),
+	} {
+		s := columns.NewStaging("vendor", "run", "object", nil)
+		s.Begin(0, columns.Record{})
+		var row strings.Builder
+		types := []columns.Type{columns.TypeInt, columns.TypeTimestampUS, {Name: "decimal", Precision: 12}, columns.TypeDouble}
+		schema := columns.Schema{Variant: true}
+		for i, typ := range types {
+			field := fmt.Sprintf("f%d", i)
+			fmt.Fprintf(&row, ",%q:%s", field, number)
+			schema.Columns = append(schema.Columns, columns.Column{Name: field, Field: field, Type: typ})
+		}
+		if err := s.Add([]byte("{" + row.String()[1:] + "}")); err != nil {
+			t.Fatal(err)
+		}
+		var file bytes.Buffer
+		if _, err := s.Write(&file); err != nil {
+			t.Fatal(err)
+		}
+		var out memory
+		if _, err := columns.Cast(context.Background(), []columns.Input{{File: bytes.NewReader(file.Bytes()), Size: int64(file.Len())}}, schema, 1<<20, out.next); err != nil {
+			t.Fatal(err)
+		}
+		cols, err := read(out.files[0].Bytes())
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := [...]any{want, nil, nil, nil}
+		switch n := want[0].(type) {
+		case int64:
+			want[1], want[2], want[3] = time.UnixMicro(n).UTC(), fmt.Sprint(n), float64(n)
+		case float64:
+			want[0], want[3] = nil, n
+		}
+		for i, w := range want {
+			if got := cols[fmt.Sprintf("f%d", i)][0]; !same(got, w) {
+				t.Errorf("%.20s...%s as %s is %v, want %v", number, number[max(0, len(number)-20):], types[i], got, w)
+			}
+		}
+	}
+}
+
+// TestLargest: a staged file says how large its largest row is.
+func TestLargest(t *testing.T) {
+	s := columns.NewStaging("vendor", "run", "object", nil)
+	var in []columns.Input
+	for rec, name := range []string{"a", "b"} {
+		s.Begin(rec, columns.Record{})
+		long := fmt.Sprintf(`{"%s":"%s","n":[%s],"i":-12.50,"t":true}`, name, strings.Repeat("é", 100_000*(2-rec)), strings.Repeat("1,", 50_000)+"1")
+		for _, row := range []string{`{}`, long, `{"n":1}`, `{"bad":"` + strings.Repeat("x", 1<<20)} {
+			if err := s.Add([]byte(row)); (err != nil) != strings.Contains(row, "bad") {
+				t.Fatal(err)
+			}
+		}
+		var file bytes.Buffer
+		staged, err := s.Write(&file)
+		if err != nil || staged.Largest != len(long) {
+			t.Errorf("the largest has %d bytes, want %d (%v)", staged.Largest, len(long), err)
+		}
+		in = append(in, columns.Input{File: bytes.NewReader(file.Bytes()), Size: int64(file.Len())})
+		gathered, err := columns.Gather(context.Background(), &bytes.Buffer{}, nil, in[rec:])
+		if d := gathered.Largest - len(long); err != nil || d < 0 || d > 20 {
+			t.Errorf("gathered, the largest has %d bytes, want %d (%v)", gathered.Largest, len(long), err)
+		}
+	}
+	for keep, want := range map[int32]int{0: 500_000, 1: 300_000, 9: 0} {
+		in[0].Keep = func(rec int32) bool { return rec == keep }
+		in[1].Keep = in[0].Keep
+		gathered, err := columns.Gather(context.Background(), &bytes.Buffer{}, nil, in)
+		if d := gathered.Largest - want; err != nil || d < 0 || d > 100 {
+			t.Errorf("of record %d the largest has %d bytes, want about %d (%v)", keep, gathered.Largest, want, err)
+		}
+	}
+	var empty bytes.Buffer
+	if staged, err := s.Write(&empty); err != nil || staged.Largest != 0 {
+		t.Errorf("the largest of none has %d bytes (%v)", staged.Largest, err)
 	}
 }
 

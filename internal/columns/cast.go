@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"unicode/utf8"
@@ -14,7 +13,9 @@ import (
 
 // Cast merges sorted staged inputs into typed files. next is asked for a file
 // whenever one is needed; a file ends when it has about target bytes. It
-// returns what was made, also with an error: those files are whole.
+// returns what was made, also with an error: those files are whole and closed.
+// The file that an error met is left as it is, half written and not closed:
+// whoever gave it knows how to be rid of it.
 func Cast(ctx context.Context, in []Input, s Schema, target int64, next func() (File, error)) ([]Made, error) {
 	return CastOn(ctx, in, s, 0, target, next)
 }
@@ -59,12 +60,6 @@ func (k *casting) file(m *merge, c *cursor, target int64, next func() (File, err
 	if err != nil {
 		return made, nil, err
 	}
-	open := true
-	defer func() {
-		if open {
-			err = errors.Join(err, f.Close())
-		}
-	}()
 	if k.making, err = k.meta.make(f, int(min(target, 1<<30))); err != nil {
 		return made, nil, err
 	}
@@ -90,7 +85,6 @@ func (k *casting) file(m *merge, c *cursor, target int64, next func() (File, err
 	if made, err = k.finish(); err != nil {
 		return made, nil, err
 	}
-	open = false
 	if err := f.Close(); err != nil {
 		return made, nil, fmt.Errorf("close a published file: %w", err)
 	}

@@ -1,6 +1,7 @@
 package columns
 
 import (
+	"math/bits"
 	"strconv"
 	"unicode/utf8"
 )
@@ -43,6 +44,19 @@ func (c cell) token(dst []byte) []byte {
 		return append(append(append(dst, '"'), c.bytes...), '"')
 	}
 	return append(dst, c.bytes...)
+}
+
+// size is how many bytes its token has; of numbers about.
+func (c cell) size() int {
+	switch c.form {
+	case formText:
+		return len(c.bytes) + len(`""`)
+	case formRaw:
+		return len(c.bytes)
+	case formInt, formDec:
+		return 3 + bits.Len64(uint64(max(c.num, -c.num)))*3/10 // a sign, a point, and a digit for each ten times
+	}
+	return len("false")
 }
 
 // kind classifies a cell as the scanner did when it came.

@@ -20,6 +20,10 @@ type Staged struct {
 	Rest     int      `json:"rest,omitempty"`
 	Least    []string `json:"least,omitempty"` // the least path
 	Greatest []string `json:"greatest,omitempty"`
+	// Largest is how many bytes the largest row has: as it was added, or about
+	// as it is without space that means nothing, where Gather wrote it. Whoever
+	// merges files holds a few rows of each in memory.
+	Largest int `json:"largest"`
 }
 
 // FieldSeen is what was seen of a field.
@@ -60,7 +64,8 @@ type Schema struct {
 	Variant                 bool     // whether there is a column _variant, where misfits go
 }
 
-// File is what a published file is written to.
+// File is what a published file is written to. Close makes it last, so it is
+// called only on files that are whole; one that is not is never closed here.
 type File interface {
 	io.Writer
 	Close() error

@@ -37,6 +37,9 @@ func Gather(ctx context.Context, to io.Writer, path []string, in []Input) (Stage
 		}
 	}
 	g := gathering{stagedWriter: w}
+	for _, s := range w.meta.Fields {
+		g.names = append(g.names, len(quote(nil, s.Name))+len(":,"))
+	}
 	for {
 		c, err := m.next()
 		if err != nil {
@@ -89,6 +92,7 @@ type gathering struct {
 	*stagedWriter
 	object []byte   // scratch: the row's rest
 	keys   []string // the path of the record
+	names  []int    // of each field: the bytes of its name in a row
 }
 
 // row copies the row that a cursor stands on.
@@ -102,6 +106,7 @@ func (g *gathering) row(c *cursor) (err error) {
 	}
 	g.path(g.keys, 1)
 	g.lineage(&c.line)
+	size := len("{}")
 	for out, in := range c.gather {
 		if in < 0 {
 			g.cell(out, cell{})
@@ -110,12 +115,15 @@ func (g *gathering) row(c *cursor) (err error) {
 		v := c.cell(&c.fields[in])
 		if v.form != formNone {
 			g.saw(out, v, v.kind())
+			size += g.names[out] + v.size()
 		}
 		g.cell(out, v)
 	}
 	if g.rest >= 0 {
 		g.others(c)
+		size += len(g.object)
 	}
+	g.staged.Largest = max(g.staged.Largest, size)
 	return nil
 }
 

@@ -89,6 +89,7 @@ func TestNumbers(t *testing.T) {
 		{"-1e400", Wide}, {"1e-400", Wide}, {"0e400", Float}, {"5e-324", Float}, {"4.9e-324", Wide}, {"1.7976931348623157e308", Float}, {"123456789012345.6", Float}, {"0.30000000000000004", Float}, {"0.3000000000000000444", Wide},
 		{"9007199254740993.0", Wide}, {"9007199254740992.0", Float}, {"288230376151711743.5", Wide}, {"0.00000000000000000000000000000001", Float}, {"0.000000000000000000000000000000001", Float},
 		{"1." + strings.Repeat("0", 400), Float}, {strings.Repeat("9", 400), Wide}, {"1e99999999999999999999", Wide}, {"1e-99999999999999999999", Wide},
+		{"0e99999999999999999999", Float}, {"1" + strings.Repeat("0", 2000) + "e-2000", Float}, {"0." + strings.Repeat("0", 2000) + "1e2001", Float},
 	} {
 		end, cell, kind, err := scanNumber([]byte(c.token), 0)
 		if err != nil || end != len(c.token) || kind != c.want {

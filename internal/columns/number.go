@@ -150,10 +150,12 @@ func oddNumber(token []byte) (c cell, k Kinds) {
 type decimal struct {
 	neg    bool
 	digits []byte // none: zero
-	exp    int
+	exp    int64
 }
 
-const maxExp = 1 << 20 // an exponent beyond is as good as any
+// maxExp is beyond what the digits of any token that memory holds make up for:
+// an exponent beyond it is as good as any.
+const maxExp = 1 << 40
 
 // parse takes the token of a number apart.
 func parse(token []byte, buf []byte) (d decimal) {
@@ -166,10 +168,10 @@ func parse(token []byte, buf []byte) (d decimal) {
 		d.exp = exponent(token[e+1:])
 	}
 	whole, fraction, _ := bytes.Cut(mantissa, []byte("."))
-	d.exp += len(whole)
+	d.exp += int64(len(whole))
 	buf = append(append(buf[:0], whole...), fraction...)
 	trimmed := bytes.TrimLeft(buf, "0")
-	d.exp -= len(buf) - len(trimmed)
+	d.exp -= int64(len(buf) - len(trimmed))
 	d.digits = bytes.TrimRight(trimmed, "0")
 	if len(d.digits) == 0 {
 		d.exp = 0
@@ -177,13 +179,13 @@ func parse(token []byte, buf []byte) (d decimal) {
 	return d
 }
 
-func exponent(s []byte) (n int) {
+func exponent(s []byte) (n int64) {
 	neg := s[0] == '-'
 	if neg || s[0] == '+' {
 		s = s[1:]
 	}
 	for _, c := range s {
-		n = min(n*10+int(c-'0'), maxExp)
+		n = min(n*10+int64(c-'0'), maxExp)
 	}
 	if neg {
 		return -n
@@ -198,6 +200,9 @@ func exactFloat(token []byte) (f float64, exact bool) {
 	if len(d.digits) > 17 {
 		return 0, false
 	}
+	if len(token) > len(space) {
+		token = d.short() // ParseFloat misreads some tokens of a thousand digits
+	}
 	// ParseFloat keeps no part of its argument but in an error, and there a copy.
 	f, err := strconv.ParseFloat(unsafe.String(unsafe.SliceData(token), len(token)), 64)
 	if err != nil {
@@ -208,13 +213,22 @@ func exactFloat(token []byte) (f float64, exact bool) {
 	return f, d.neg == b.neg && d.exp == b.exp && bytes.Equal(d.digits, b.digits)
 }
 
+// short is a token of the same number.
+func (d decimal) short() (token []byte) {
+	if d.neg {
+		token = append(token, '-')
+	}
+	token = append(append(token, '0', '.'), d.digits...)
+	return strconv.AppendInt(append(token, '0', 'e'), d.exp, 10)
+}
+
 // scaled is the number times 10^scale, if that is an int64 and exact.
 func (d decimal) scaled(scale int) (n int64, exact bool) {
-	zeros := d.exp + scale - len(d.digits)
+	zeros := d.exp + int64(scale-len(d.digits))
 	if len(d.digits) == 0 {
 		return 0, true
 	}
-	if zeros < 0 || len(d.digits)+zeros > 19 {
+	if zeros < 0 || int64(len(d.digits))+zeros > 19 {
 		return 0, false
 	}
 	var u uint64

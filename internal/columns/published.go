@@ -35,7 +35,9 @@ func metadataOf(s *Schema) (*publishedMetadata, error) {
 	m := &publishedMetadata{Format: 1, Source: s.Source, Run: s.Run, Generation: s.Generation, Path: s.Path, Key: s.Key, Variant: s.Variant}
 	for _, c := range s.Columns {
 		if c.Type != (Type{}) {
-			m.Columns = append(m.Columns, c)
+			// Whatever else is known of a column does not show in its rows, and so
+			// must not in its bytes.
+			m.Columns = append(m.Columns, Column{Name: c.Name, Field: c.Field, Type: c.Type})
 		}
 	}
 	fields, names := map[string]bool{}, map[string]bool{}

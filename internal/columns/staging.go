@@ -34,6 +34,7 @@ type Staging struct {
 	segments            []segment
 	sizes               []int32 // bytes of each row, about
 	bytes               int     // the sum of sizes
+	largest             int     // bytes of the largest row
 	fields              map[string]*field
 	order               []*field // as they stood in the row before
 	rest                *field   // of each row an object of what has no column
@@ -92,6 +93,7 @@ func (s *Staging) Add(row []byte) error {
 	size := len(row) + 64 // the lineage of a row, about
 	s.sizes = append(s.sizes, int32(min(size, maxColumn)))
 	s.bytes += size
+	s.largest = max(s.largest, len(row))
 	s.segments[len(s.segments)-1].end = len(s.sizes)
 	return nil
 }
@@ -280,5 +282,5 @@ func (s *Staging) clear() {
 		f.clear()
 	}
 	s.rest.clear()
-	s.sizes, s.bytes = s.sizes[:0], 0
+	s.sizes, s.bytes, s.largest = s.sizes[:0], 0, 0
 }

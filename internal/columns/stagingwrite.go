@@ -37,7 +37,7 @@ func (s *Staging) Write(to io.Writer) (Staged, error) {
 			return Staged{}, fmt.Errorf("write a staged file: %w", err)
 		}
 	}
-	w.staged.Rest = len(s.rest.rows)
+	w.staged.Rest, w.staged.Largest = len(s.rest.rows), s.largest
 	staged, err := w.close()
 	s.clear()
 	return staged, err

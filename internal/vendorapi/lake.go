@@ -24,6 +24,9 @@ type LakeTable struct {
 // A LakeColumn is a field of a table's rows, and the type that is declared for it.
 type LakeColumn struct{ Name, Type string }
 
+// sharedOwner stands in the lake where the name of a vendor does, for common tables.
+const sharedOwner = "common"
+
 const (
 	defaultLakePath = "table={table}/date={date}/run={run}"
 	commonLakePath  = "table={table}/source={source}/date={date}/run={run}"

@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"sync/atomic"
+	"time"
 	"unicode/utf8"
 
 	"github.com/sluicehq/sluice/internal/fanout"
@@ -22,8 +24,16 @@ type derived struct {
 //
 // The rows are those of [Plan.Rows]. Where a row is an element of a list as it is, or
 // made of its fields as they are, it is cut from the text: its digits and escapes stay,
-// and a field that is there twice stays so.
+// and a field that is there twice stays so. A string that is no Unicode (half of a
+// surrogate pair) is kept by jq too, as long as it only hands it on.
+//
+// The spec's queries have a bound on their time, all those over the answer together.
+// That they took longer is an error of theirs, and none of ctx.
 func (p *Plan) LakeRows(ctx context.Context, t fanout.Task, cursor string, body []byte, each func(table string, row []byte) error) error {
+	return p.lakeRows(ctx, maxTake, t, cursor, body, each)
+}
+
+func (p *Plan) lakeRows(ctx context.Context, bound time.Duration, t fanout.Task, cursor string, body []byte, each func(table string, row []byte) error) error {
 	c, err := p.call(t, cursor)
 	if err != nil {
 		return err
@@ -31,17 +41,15 @@ func (p *Plan) LakeRows(ctx context.Context, t fanout.Task, cursor string, body 
 	if len(c.tier.tables) == 0 || string(body) == "null" { // the spec took the answer for empty
 		return nil
 	}
-	r := &lakeRows{call: c, ctx: ctx, body: body, each: each, good: utf8.Valid(body) && json.Valid(body)}
-	for i, table := range c.tier.tables {
-		q := c.tier.rows[i]
-		if q == nil {
-			q = c.tier.items
-		}
-		if err := r.of(table, q); err != nil {
-			return err
-		}
+	r := &lakeRows{call: c, body: body, each: each, good: utf8.Valid(body) && json.Valid(body)}
+	var end func()
+	r.ctx, end = r.bounded(ctx, bound)
+	defer end()
+	err = r.all()
+	if err != nil && !r.refused && ctx.Err() == nil && r.ctx.Err() != nil {
+		return context.Cause(r.ctx)
 	}
-	return nil
+	return err
 }
 
 // lakeRows makes the rows of one answer.
@@ -57,6 +65,55 @@ type lakeRows struct {
 	buf  []byte // the row under way, where it is not of the body
 	made []byte // one that is made from a row
 	span []span // of the fields that a row is made of
+
+	away    atomic.Bool // a row is with its receiver
+	refused bool        // by the receiver
+}
+
+// all yields the rows of all tables.
+func (r *lakeRows) all() error {
+	for i, table := range r.tier.tables {
+		q := r.tier.rows[i]
+		if q == nil {
+			q = r.tier.items
+		}
+		if err := r.of(table, q); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bounded is ctx until the queries have had their time. What the receiver of the rows
+// takes, who may wait for a store, is not theirs: now and then it is looked who is at
+// work, which costs less than a clock for each row.
+func (r *lakeRows) bounded(ctx context.Context, bound time.Duration) (context.Context, func()) {
+	const looks = 60
+	ctx, cancel := context.WithCancelCause(ctx)
+	ticker := time.NewTicker(bound / looks)
+	go func() {
+		for n := 0; n < looks; {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+				if !r.away.Load() {
+					n++
+				}
+			}
+		}
+		cancel(errSlowQueries)
+	}()
+	return ctx, func() { ticker.Stop(); cancel(nil) }
+}
+
+// hand gives a row to its receiver.
+func (r *lakeRows) hand(table string, row []byte) error {
+	r.away.Store(true)
+	err := r.each(table, row)
+	r.away.Store(false)
+	r.refused = err != nil
+	return err
 }
 
 // of yields the rows that a query makes for a table.
@@ -152,7 +209,7 @@ func (r *lakeRows) compact(text []byte, loose bool) []byte {
 
 // yield hands out a row as text, and what is made from it.
 func (r *lakeRows) yield(table string, row []byte) error {
-	if err := r.each(table, row); err != nil {
+	if err := r.hand(table, row); err != nil {
 		return err
 	}
 	if len(r.tier.derived[table]) == 0 {
@@ -167,7 +224,7 @@ func (r *lakeRows) yieldTree(table string, q *query, row any) error {
 		return err
 	}
 	r.buf = appendJSON(r.buf[:0], row)
-	if err := r.each(table, r.buf); err != nil {
+	if err := r.hand(table, r.buf); err != nil {
 		return err
 	}
 	return r.derive(table, row)
@@ -182,7 +239,7 @@ func (r *lakeRows) derive(table string, row any) error {
 			}
 			if err == nil {
 				r.made = appendJSON(r.made[:0], made)
-				err = r.each(d.table, r.made)
+				err = r.hand(d.table, r.made)
 			}
 			if err != nil {
 				return err

@@ -114,8 +114,11 @@ func Parse(name string, src []byte) (*Spec, error) {
 // spec checks a decoded document and compiles what is in it.
 func (d *decoder) spec(doc *document) *Spec {
 	s := &Spec{Name: doc.Name.s, About: doc.About.s, Zone: time.UTC}
-	if !vendorName.MatchString(s.Name) {
+	switch {
+	case !vendorName.MatchString(s.Name):
 		d.errorf(doc.Name.or(doc.At), "name must be like logicmonitor or my-vendor2 (%s), not %q", vendorName, s.Name)
+	case s.Name == sharedOwner:
+		d.errorf(doc.Name.at, "name %q is taken: in the lake it owns the tables that several vendors feed", s.Name)
 	}
 	if doc.Zone.given() {
 		zone, err := time.LoadLocation(doc.Zone.s)

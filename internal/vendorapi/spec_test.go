@@ -104,6 +104,7 @@ func TestSpecErrors(t *testing.T) {
 		{"private header", "name: v\nbase_url: http://h\nlimits: [{name: x, bucket: 1/s, header: Set-Cookie}]\ntiers: [{name: a, get: /a}]\n", `"Set-Cookie" is no header that could say`},
 		{"no header", "name: v\nbase_url: http://h\nlimits: [{name: x, bucket: 1/s, header: 'a b'}]\ntiers: [{name: a, get: /a}]\n", `"a b" is no header`},
 		{"base with user", "name: v\nbase_url: http://u:p@h\nlimits: unknown\ntiers: [{name: a, get: /a}]\n", "v.yaml:2:11: base_url of host"},
+		{"the lake's own name", "# no vendor\nname: common\nbase_url: http://h\nlimits: unknown\ntiers: [{name: a, get: /a}]\n", `v.yaml:2:7: name "common" is taken: in the lake it owns the tables that several vendors feed`},
 		{"zone", header + "zone: Mars/Olympus\ntiers: [{name: a, get: /a}]\n", "v.yaml:4:7: zone"},
 		{"jq", tiers("  - name: a\n    get: /a\n    table: t\n    rows: '.x['\n"), "v.yaml:8:11: rows: jq:"},
 		{"jq undefined", tiers("  - {name: a, get: /a, table: t, rows: '$nope'}\n"), "rows: jq: variable not defined: $nope"},
