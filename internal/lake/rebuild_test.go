@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,9 +17,10 @@ import (
 	"github.com/sluicehq/sluice/internal/run"
 )
 
-// hooked is a store with something happening in between.
+// hooked is a store with something happening in between, one thing at a time.
 type hooked struct {
 	*bucket
+	mu    sync.Mutex
 	put   func(name string)
 	putF  func(name string)
 	swap  func(name string, data []byte) error
@@ -30,6 +32,8 @@ type hooked struct {
 func (h *hooked) Put(ctx context.Context, name string, data []byte) error {
 	err := h.bucket.Put(ctx, name, data)
 	if h.put != nil {
+		h.mu.Lock()
+		defer h.mu.Unlock()
 		h.put(name)
 	}
 	return err
@@ -37,14 +41,19 @@ func (h *hooked) Put(ctx context.Context, name string, data []byte) error {
 
 func (h *hooked) PutFile(ctx context.Context, name string, f *os.File) error {
 	if h.putF != nil {
+		h.mu.Lock()
 		h.putF(name)
+		h.mu.Unlock()
 	}
 	return h.bucket.PutFile(ctx, name, f)
 }
 
 func (h *hooked) Swap(ctx context.Context, name, old string, data []byte) (string, error) {
 	if h.swap != nil {
-		if err := h.swap(name, data); err != nil {
+		h.mu.Lock()
+		err := h.swap(name, data)
+		h.mu.Unlock()
+		if err != nil {
 			return "", err
 		}
 	}
@@ -53,14 +62,18 @@ func (h *hooked) Swap(ctx context.Context, name, old string, data []byte) (strin
 
 func (h *hooked) List(ctx context.Context, prefix string, each func(string) error) error {
 	if h.list != nil {
+		h.mu.Lock()
 		h.list(prefix)
+		h.mu.Unlock()
 	}
 	return h.bucket.List(ctx, prefix, each)
 }
 
 func (h *hooked) Get(ctx context.Context, name string) (io.ReadCloser, error) {
 	if h.get != nil {
+		h.mu.Lock()
 		h.get(name)
+		h.mu.Unlock()
 	}
 	return h.bucket.Get(ctx, name)
 }
