@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 
 	"github.com/sluicehq/sluice/internal/awsfleet/awstest"
 )
@@ -34,44 +33,47 @@ func (a *Account) Storm(ctx context.Context, sent []awstest.Request) (n int, err
 
 // Redrive moves one message of a queue to its dead-letter queue, as SQS does
 // with one that was received too often. It is one whose task was not among what
-// has been sent before. It tells whether there was one.
-func (a *Account) Redrive(ctx context.Context, queue string, before []awstest.Request) (found bool, err error) {
+// has been sent before. It returns the ID of its task; empty: there was none.
+func (a *Account) Redrive(ctx context.Context, queue string, before []awstest.Request) (task string, err error) {
 	url, dead := a.url(queue), a.url(queue+"-dead")
 	if url == "" || dead == "" {
-		return false, fmt.Errorf("there is no queue %s with a dead-letter queue", queue)
+		return "", fmt.Errorf("there is no queue %s with a dead-letter queue", queue)
 	}
 	var got struct {
 		Messages []struct{ Body, ReceiptHandle string }
 	}
 	in := map[string]any{"QueueUrl": url, "MaxNumberOfMessages": 10, "VisibilityTimeout": 60}
 	if err := a.call(ctx, "SQS", "AmazonSQS.ReceiveMessage", in, &got); err != nil {
-		return false, err
+		return "", err
 	}
 	for _, m := range got.Messages {
 		var body struct{ ID string }
 		if err := json.Unmarshal([]byte(m.Body), &body); err != nil {
-			return found, err
+			return task, err
 		}
 		receipt := map[string]any{"QueueUrl": url, "ReceiptHandle": m.ReceiptHandle}
-		if found || wasSent(before, body.ID) {
+		if task != "" || Sent(before, body.ID) > 0 {
 			receipt["VisibilityTimeout"] = 0
 			err = a.call(ctx, "SQS", "AmazonSQS.ChangeMessageVisibility", receipt, nil)
 		} else if err = a.call(ctx, "SQS", "AmazonSQS.SendMessage", map[string]any{"QueueUrl": dead, "MessageBody": m.Body}, nil); err == nil {
-			found = true
+			task = body.ID
 			err = a.call(ctx, "SQS", "AmazonSQS.DeleteMessage", receipt, nil)
 		}
 		if err != nil {
-			return found, err
+			return task, err
 		}
 	}
-	return found, nil
+	return task, nil
 }
 
-// wasSent tells whether a task is among what was sent.
-func wasSent(sent []awstest.Request, task string) bool {
-	return slices.ContainsFunc(sent, func(r awstest.Request) bool {
-		return r.Action == "SendMessageBatch" && bytes.Contains(r.Body, []byte(task))
-	})
+// Sent counts how often a task is among what was sent.
+func Sent(all []awstest.Request, task string) (n int) {
+	for _, r := range all {
+		if r.Action == "SendMessageBatch" && bytes.Contains(r.Body, []byte(task)) {
+			n++
+		}
+	}
+	return n
 }
 
 // url is the URL of a queue.
