@@ -58,8 +58,7 @@ func (l *Lake) publish(ctx context.Context, ids []string, rebuild bool, soft tim
 	if len(l.Plan.Lake.Tables) == 0 {
 		return nil, fmt.Errorf("the spec of vendor %s names no table: there is nothing to publish", l.Plan.Name)
 	}
-	slices.Sort(ids)
-	if ids = slices.Compact(ids); len(ids) == 0 {
+	if ids = slices.Compact(slices.Sorted(slices.Values(ids))); len(ids) == 0 {
 		return nil, errors.New("no run is named: there is nothing to publish")
 	}
 	if !rebuild {
