@@ -57,6 +57,25 @@ func catalogOf(ctx context.Context, h place, vendor string) (lake.Catalog, table
 	return c, t, err
 }
 
+// published is what is published of a vendor, which may be named by its spec: some
+// table at least.
+func (a *app) published(ctx context.Context, h place, name string) (vendor string, c lake.Catalog, t tables, err error) {
+	if vendor, _, err = vendorOf(ctx, h, name); err != nil {
+		return vendor, c, t, err
+	}
+	if c, t, err = catalogOf(ctx, h, vendor); err != nil {
+		return vendor, c, t, err
+	}
+	if len(c.Tables) == 0 {
+		err = a.noTables(vendor)
+	}
+	return vendor, c, t, err
+}
+
+func (a *app) noTables(vendor string) error {
+	return fmt.Errorf("no table of vendor %s is published: sluice lake tables %s%s says why, sluice lake publish RUN publishes a closed run", vendor, quote(vendor), a.homeFlag())
+}
+
 // madeBy are flags that say by which spec rows are made.
 type madeBy struct {
 	spec     string
@@ -109,11 +128,6 @@ func (a *app) notesOf(ctx context.Context, h place, id string) (run.Run, *lake.L
 	}
 	l, err := a.lakeOf(&vendorapi.Plan{Name: r.Vendor}, h)
 	return r, l, err
-}
-
-// noTables says that a vendor has nothing that could be read, and what to do.
-func (a *app) noTables(vendor string) error {
-	return fmt.Errorf("no table of vendor %s is published: sluice lake tables %s%s says why, sluice lake publish RUN publishes a closed run", vendor, quote(vendor), a.homeFlag())
 }
 
 // completeTable completes a vendor, then one of its tables.

@@ -99,16 +99,9 @@ func (a *app) export(ctx context.Context, h place, name, table string, flags exp
 	if flags.format != "csv" && flags.format != "ndjson" {
 		return fmt.Errorf("--format %q: it is csv or ndjson", flags.format)
 	}
-	vendor, _, err := vendorOf(ctx, h, name)
+	_, c, t, err := a.published(ctx, h, name)
 	if err != nil {
 		return err
-	}
-	c, t, err := catalogOf(ctx, h, vendor)
-	if err != nil {
-		return err
-	}
-	if len(c.Tables) == 0 {
-		return a.noTables(vendor)
 	}
 	found, err := c.Find(table)
 	if err != nil {

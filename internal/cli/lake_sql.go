@@ -63,16 +63,9 @@ func (a *app) lakeSQLCommand() *cobra.Command {
 }
 
 func (a *app) lakeSQL(ctx context.Context, h place, engine, name string, flags sqlFlags) error {
-	vendor, _, err := vendorOf(ctx, h, name)
+	vendor, c, t, err := a.published(ctx, h, name)
 	if err != nil {
 		return err
-	}
-	c, t, err := catalogOf(ctx, h, vendor)
-	if err != nil {
-		return err
-	}
-	if len(c.Tables) == 0 {
-		return a.noTables(vendor)
 	}
 	place, err := flags.place(t, vendor)
 	if err != nil {

@@ -64,14 +64,13 @@ type build struct {
 func (b *build) build(ctx context.Context) error {
 	l := b.l
 	prefix := l.workPrefix(b.run.ID) + b.fresh.Generation + "/"
-	var made Published
-	there, err := l.readIf(ctx, prefix+"made.json", &made)
-	if err == nil && there {
-		there, err = l.haveFiles(ctx, l.prefix(b.table, b.run), made.Files)
-	}
-	if err != nil || there {
-		b.fresh = made
+	made, there, err := l.begun(ctx, prefix+"made.json", l.prefix(b.table, b.run))
+	if err != nil {
 		return err
+	}
+	if there {
+		b.fresh = made
+		return nil
 	}
 	in := b.parts
 	for pass := 0; ; pass++ {
@@ -98,22 +97,23 @@ func (b *build) build(ctx context.Context) error {
 	return l.write(ctx, prefix+"made.json", b.fresh)
 }
 
-// haveFiles tells whether files that were made are still there: those that were
-// not switched for long are deleted.
-func (l *Lake) haveFiles(ctx context.Context, prefix string, files []File) (bool, error) {
-	if len(files) == 0 {
-		return true, nil
+// begun reads what a try before has noted of the files that it made below prefix.
+// It counts as long as they are all there: those that were not switched for long
+// are deleted.
+func (l *Lake) begun(ctx context.Context, note, prefix string) (made Published, there bool, err error) {
+	if there, err = l.readIf(ctx, note, &made); !there || err != nil || len(made.Files) == 0 {
+		return made, there, err
 	}
 	names, err := l.names(ctx, prefix)
 	if err != nil {
-		return false, err
+		return Published{}, false, err
 	}
-	for _, f := range files {
+	for _, f := range made.Files {
 		if !slices.Contains(names, f.Name) {
-			return false, nil
+			return Published{}, false, nil
 		}
 	}
-	return true, nil
+	return made, true, nil
 }
 
 // cast writes the files that will be read. When soft comes, it notes which files
@@ -124,14 +124,9 @@ func (b *build) cast(ctx context.Context, in []input, progress string) error {
 	if err != nil {
 		return err
 	}
-	var had Published // what a try before this has made
-	if _, err := b.l.readIf(ctx, progress, &had); err != nil {
+	had, _, err := b.l.begun(ctx, progress, b.l.prefix(b.table, b.run))
+	if err != nil {
 		return err
-	}
-	if there, err := b.l.haveFiles(ctx, b.l.prefix(b.table, b.run), had.Files); err != nil {
-		return err
-	} else if !there {
-		had = Published{}
 	}
 	b.fresh.Files, b.fresh.Rows = had.Files, had.Rows
 	prefix := b.l.prefix(b.table, b.run) + b.fresh.Generation
@@ -186,11 +181,11 @@ func (p *Published) misfits() {
 	}
 }
 
-// columns is the schema as a file is written with it.
-// What has no part in its rows stays out: a generation's files have the same
-// bytes whoever makes them.
+// columns is the schema as a file is written with it. What has no part in its rows
+// stays out: a generation's files have the same bytes whoever makes them. Any table
+// may need _variant on any day (a misfit, a text that is no Unicode), so each has it.
 func (p Published) columns(run, source string) columns.Schema {
-	s := columns.Schema{Path: p.Path, Run: run, Generation: p.Generation, Source: source, Key: p.Key, Variant: p.Variant}
+	s := columns.Schema{Path: p.Path, Run: run, Generation: p.Generation, Source: source, Key: p.Key, Variant: true}
 	for _, c := range p.Columns {
 		s.Columns = append(s.Columns, columns.Column{Name: c.Name, Field: c.Field, Type: c.Type})
 	}
@@ -228,12 +223,11 @@ func (s *spool) drop() { s.File.Close() } // it has no name, so nothing stays; t
 
 // digest names the inputs.
 func (b *build) digest() string {
-	h := sha256.New()
-	enc := json.NewEncoder(h)
+	var all []any
 	for _, in := range b.parts {
-		enc.Encode([]any{in.name, in.sum, in.rows})
+		all = append(all, in.name, in.sum, in.rows)
 	}
-	return hex.EncodeToString(h.Sum(nil))[:16]
+	return name(all...)
 }
 
 // generation names what comes out of these inputs with this schema. Files that
@@ -250,7 +244,7 @@ func (b *build) generation(x *index, inputs string) string {
 
 // layout is all of a schema that the files show.
 func (s Schema) layout() []any {
-	out := []any{s.Owner, s.Table, s.Path, s.Key, s.Variant, s.Template}
+	out := []any{s.Owner, s.Table, s.Path, s.Key, s.Template}
 	for _, c := range s.Columns {
 		out = append(out, []any{c.Name, c.Field, c.Type})
 	}

@@ -24,7 +24,7 @@ func (l *Lake) attempt(ctx context.Context, all []*publishing, rebuild bool, sof
 			}
 		}
 	}
-	c := &change{l: l, x: x, all: all, soft: soft, rebuild: rebuild, builds: map[string][]*build{}}
+	c := &change{l: l, x: x, all: all, soft: soft, rebuild: rebuild, builds: map[string][]*build{}, alone: map[string]bool{}}
 	for _, table := range l.Plan.Lake.Tables {
 		if err := c.plan(ctx, table.Name); err != nil {
 			return nil, err
@@ -105,21 +105,13 @@ func (c *change) had(ctx context.Context, table string) (had Schema, was bool, e
 			if whole, err = l.feedsAlone(ctx, table); err != nil {
 				return had, false, err
 			}
-			c.alone = with(c.alone, table, whole)
+			c.alone[table] = whole
 		}
 	}
 	if whole || len(had.Columns) == 0 {
 		return Schema{}, false, nil
 	}
 	return had, was, nil
-}
-
-func with(m map[string]bool, key string, value bool) map[string]bool {
-	if m == nil {
-		m = map[string]bool{}
-	}
-	m[key] = value
-	return m
 }
 
 // whole tells whether all runs that are published of a table are made anew.
@@ -132,26 +124,31 @@ func (c *change) whole(table string) bool {
 	return true
 }
 
+// makeFiles makes all files that are missing. Nobody reads them before the switch.
+func (c *change) makeFiles(ctx context.Context) error {
+	for _, b := range c.new {
+		if err := b.build(ctx); err != nil {
+			return err
+		}
+		if m := b.fresh.Misfits; len(m) > 0 && b.fresh.Contract == "freeze" {
+			return refuse(b.run.ID, "table %s: %d values of column %s are no %s, such as %s of landed object %s, and the contract is freeze", b.table, m[0].Rows, m[0].Column, b.typeOf(m[0].Column), m[0].Example, m[0].Upload)
+		}
+	}
+	for _, r := range c.recasts {
+		if err := r.carryOut(ctx, c.soft); err != nil {
+			return err
+		}
+	}
+	return pause(ctx, c.l.Settle)
+}
+
 // carryOut makes all files, then the manifests, then switches.
 func (c *change) carryOut(ctx context.Context) ([]Publication, error) {
 	l := c.l
 	if err := c.announce(ctx); err != nil {
 		return nil, err
 	}
-	for _, b := range c.new {
-		if err := b.build(ctx); err != nil {
-			return nil, err
-		}
-		if m := b.fresh.Misfits; len(m) > 0 && b.fresh.Contract == "freeze" {
-			return nil, refuse(b.run.ID, "table %s: %d values of column %s are no %s, such as %s of landed object %s, and the contract is freeze", b.table, m[0].Rows, m[0].Column, b.typeOf(m[0].Column), m[0].Example, m[0].Upload)
-		}
-	}
-	for _, r := range c.recasts {
-		if err := r.carryOut(ctx, c.soft); err != nil {
-			return nil, err
-		}
-	}
-	if err := pause(ctx, l.Settle); err != nil {
+	if err := c.makeFiles(ctx); err != nil {
 		return nil, err
 	}
 	now := time.Now().UTC()
@@ -203,8 +200,7 @@ func (c *change) carryOut(ctx context.Context) ([]Publication, error) {
 	return out, c.tidy(ctx, out, before, now)
 }
 
-// pause waits, so that who has listed the files before the last ones were there
-// has read the index before it is switched.
+// pause waits, or returns why ctx has ended.
 func pause(ctx context.Context, d time.Duration) error {
 	if d == 0 {
 		return nil
@@ -267,7 +263,7 @@ func (c *change) manifest(ctx context.Context, p *publishing, now time.Time) (Pu
 	var gens []any
 	for _, b := range c.builds[p.run.ID] {
 		if b.same != nil {
-			old, err := l.table1(ctx, *b.same)
+			old, err := l.tableOf(ctx, *b.same)
 			if err != nil {
 				return pub, nil, err
 			}
@@ -322,8 +318,8 @@ func (l *Lake) published(ctx context.Context, id string) (*Publication, error) {
 	return pub, l.tidied(ctx, *pub, nil)
 }
 
-// table1 reads one table of the manifest that a line names.
-func (l *Lake) table1(ctx context.Context, line Line) (*Published, error) {
+// tableOf reads one table of the manifest that a line names.
+func (l *Lake) tableOf(ctx context.Context, line Line) (*Published, error) {
 	var pub Publication
 	if err := l.read(ctx, line.Manifest, &pub); err != nil {
 		return nil, err

@@ -30,7 +30,6 @@ type record struct {
 	Task  string         `json:"task"`
 	Fetch string         `json:"fetch"`
 	Chunk int            `json:"chunk,omitempty"`
-	Rows  int            `json:"rows,omitempty"` // when it was fetched, by the spec of that time
 	Made  map[string]int `json:"made,omitempty"` // rows, by table
 }
 
@@ -62,7 +61,7 @@ func (l *Lake) Convert(ctx context.Context, object string) error {
 	if err != nil {
 		return err
 	}
-	if _, all := l.tablesOf(tier); len(all) == 0 {
+	if len(l.tablesOf(tier)) == 0 {
 		return nil
 	}
 	there, err := l.readIf(ctx, l.markerName(id, tier, name), &marker{})
@@ -91,7 +90,6 @@ func (l *Lake) convert(ctx context.Context, r run.Run, object string) error {
 		return err
 	}
 	c := &conversion{l: l, run: r, tier: tier, id: name, staging: map[string]*staging{}, m: marker{Object: object}}
-	c.own, _ = l.tablesOf(tier)
 	// A page's line has its body and what it is about; a body is bounded by the
 	// spec, also by that of the day when it was fetched.
 	most := landing.Bound{Record: max(l.Plan.Bounds.Bytes, mostPage) + 4<<20, Object: mostObject}
@@ -119,7 +117,6 @@ type conversion struct {
 	l        *Lake
 	run      run.Run
 	tier, id string
-	own      []string // tables whose rows the ledger has counted
 	staging  map[string]*staging
 	m        marker
 }
@@ -136,7 +133,7 @@ func (c *conversion) page(ctx context.Context, n int, rec *fanout.Record) error 
 	if rec.Task.Run != c.run.ID || rec.Task.Tier != c.tier {
 		return fmt.Errorf("record %d: %w: it is of run %s, tier %s", n, landing.ErrCorrupt, rec.Task.Run, rec.Task.Tier)
 	}
-	c.m.Records = append(c.m.Records, record{Task: rec.Task.ID, Fetch: rec.Fetch, Chunk: rec.Chunk, Rows: rec.Rows})
+	c.m.Records = append(c.m.Records, record{Task: rec.Task.ID, Fetch: rec.Fetch, Chunk: rec.Chunk})
 	made := map[string]int{}
 	err := c.l.Plan.LakeRows(ctx, rec.Task, rec.Cursor, rec.Body, func(table string, row []byte) error {
 		made[table]++
@@ -248,7 +245,7 @@ func (l *Lake) missing(ctx context.Context, id string) (missing, markers []strin
 // Follow converts what a run lands until ctx ends, looking again after each
 // pause. What cannot be converted is noted, and logged once; trouble with the
 // store is logged and left to whoever publishes.
-func (l *Lake) Follow(ctx context.Context, id string, pause time.Duration) {
+func (l *Lake) Follow(ctx context.Context, id string, every time.Duration) {
 	seen := map[string]bool{}
 	for ctx.Err() == nil {
 		missing, _, err := l.missing(ctx, id)
@@ -266,9 +263,8 @@ func (l *Lake) Follow(ctx context.Context, id string, pause time.Duration) {
 		if err != nil && ctx.Err() == nil && !errors.Is(err, ErrCorrupt) {
 			l.log().Warn("converting what has landed", "run", id, "err", err)
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(pause):
+		if pause(ctx, every) != nil {
+			return
 		}
 	}
 }

@@ -55,7 +55,6 @@ type Schema struct {
 	Path     []string         `json:"path,omitempty"` // tiers of the key path: columns _TIER
 	Columns  []columns.Column `json:"columns"`
 	Key      []string         `json:"key,omitempty"`
-	Variant  bool             `json:"variant,omitempty"`
 	Contract string           `json:"contract"`
 	Template string           `json:"template"`
 	Epoch    int              `json:"epoch,omitempty"` // grows when a type is widened

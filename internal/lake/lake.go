@@ -118,20 +118,19 @@ func (l *Lake) log() *slog.Logger {
 // specID names the spec that rows were made by.
 func (l *Lake) specID() string { return l.Plan.RowsHash[:16] }
 
-// tables is what is known of the tables that a tier feeds, derived ones too.
-func (l *Lake) tablesOf(tier string) (own, all []string) {
+// tablesOf are the tables that a tier feeds, derived ones too.
+func (l *Lake) tablesOf(tier string) (all []string) {
 	for _, t := range l.Plan.Tiers {
 		if t.Name == tier {
-			own = t.Tables
+			all = slices.Clone(t.Tables)
 		}
 	}
-	all = slices.Clone(own)
 	for _, t := range l.Plan.Lake.Tables {
-		if t.From != "" && slices.Contains(own, t.From) {
+		if t.From != "" && slices.Contains(all, t.From) {
 			all = append(all, t.Name)
 		}
 	}
-	return own, all
+	return all
 }
 
 // tiers are those that feed a table, in the tree's order.
@@ -163,7 +162,7 @@ func (l *Lake) paths(table string) (out []string) {
 		return []string{"path"}
 	}
 	for _, t := range l.Plan.Tiers {
-		if _, all := l.tablesOf(t.Name); slices.Contains(all, table) {
+		if slices.Contains(l.tablesOf(t.Name), table) {
 			for _, name := range t.Path {
 				if name = keyColumn(name); !slices.Contains(out, name) {
 					out = append(out, name)

@@ -34,7 +34,7 @@ func (c *change) planRecasts(ctx context.Context, s Schema) error {
 		}) {
 			continue // it is about to leave the index
 		}
-		from, err := c.l.table1(ctx, line)
+		from, err := c.l.tableOf(ctx, line)
 		if err != nil {
 			return err
 		}
@@ -68,18 +68,11 @@ func sameTypes(old, now []columns.Column) bool {
 // goes on behind it.
 func (r *recast) carryOut(ctx context.Context, soft time.Time) error {
 	progress := r.work + r.fresh.Generation + "/recast.json"
-	var had Published
-	there, err := r.l.readIf(ctx, progress, &had)
-	if err == nil && there {
-		there, err = r.l.haveFiles(ctx, r.line.Prefix, had.Files)
-	}
+	had, _, err := r.l.begun(ctx, progress, r.line.Prefix)
 	if err != nil {
 		return err
 	}
-	r.fresh.Files, r.fresh.Rows, r.fresh.Misfits = nil, 0, r.from.Misfits
-	if there {
-		r.fresh.Files, r.fresh.Rows = had.Files, had.Rows
-	}
+	r.fresh.Files, r.fresh.Rows, r.fresh.Misfits = had.Files, had.Rows, r.from.Misfits
 	for n := len(r.fresh.Files); n < len(r.from.Files); n++ {
 		if r.l.late(soft) {
 			return ErrUnfinished

@@ -1,14 +1,13 @@
 package lake
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 	"unicode"
-
-	"crypto/sha256"
 
 	"github.com/sluicehq/sluice/internal/columns"
 	"github.com/sluicehq/sluice/internal/vendorapi"
@@ -47,12 +46,9 @@ func (l *Lake) merged(table string, had Schema, was bool, seen map[string]column
 		spec: spec,
 		s: Schema{
 			Table: table, Owner: l.owner(table), Path: l.paths(table), Columns: slices.Clone(had.Columns), Key: spec.Key,
-			Variant: had.Variant, Contract: spec.Contract, Template: l.Plan.Lake.PathOf(spec),
+			Contract: spec.Contract, Template: l.Plan.Lake.PathOf(spec),
 		},
 		open: !spec.Common && (spec.Contract == "evolve" || !was && len(spec.Columns) == 0),
-	}
-	if was && !slices.Equal(had.Path, m.s.Path) {
-		return m.s, m.change, fmt.Errorf("its task keys are %s in the lake and %s in the spec: `sluice lake rebuild --all %s` makes all runs anew", list(had.Path), list(m.s.Path), l.Plan.Name)
 	}
 	if was {
 		if err := m.same(had); err != nil {
@@ -68,9 +64,6 @@ func (l *Lake) merged(table string, had Schema, was bool, seen map[string]column
 			return m.s, m.change, fmt.Errorf("%w: `sluice lake rebuild --all %s` makes all runs anew", err, l.Plan.Name)
 		}
 	}
-	// Misfits of declared columns, what the contract leaves out, texts that are no
-	// Unicode: some table may need it on any day, so each has it.
-	m.s.Variant = true
 	for _, field := range slices.Sorted(maps.Keys(seen)) {
 		if err := m.field(field, seen[field]); err != nil {
 			return m.s, m.change, err
@@ -107,6 +100,8 @@ type merging struct {
 // same makes sure that what all files of a table have in common has not changed.
 func (m *merging) same(had Schema) error {
 	switch {
+	case !slices.Equal(had.Path, m.s.Path):
+		return fmt.Errorf("its task keys are %s in the lake and %s in the spec", list(had.Path), list(m.s.Path))
 	case had.Template != m.s.Template:
 		return fmt.Errorf("its files stand at %s, and lake.path says %s", had.Template, m.s.Template)
 	case len(had.Key) > 0 && !slices.Equal(had.Key, m.s.Key):

@@ -52,9 +52,7 @@ func (t Table) Layout() (out []columns.Column) {
 		text("_key")
 	}
 	out = append(out, t.Columns...)
-	if t.Variant {
-		text("_variant")
-	}
+	text("_variant")
 	return out
 }
 
@@ -217,7 +215,7 @@ func Rows(ctx context.Context, store Store, t Table, only func(Line) bool, each 
 		if only != nil && !only(line) {
 			continue
 		}
-		published, err := l.table1(ctx, line)
+		published, err := l.tableOf(ctx, line)
 		if err != nil {
 			return err
 		}

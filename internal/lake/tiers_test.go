@@ -13,82 +13,36 @@ import (
 	"github.com/sluicehq/sluice/internal/run"
 )
 
-// TestKills has no rebuild with waste or passes: killed anywhere, a repeat of the
-// rebuild ends it.
-func TestKilledRebuildWithWaste(t *testing.T) {
-	s := newSite(t, acme)
-	s.lake.Fan, s.lake.Grace = 2, time.Nanosecond
-	want := strings.Join(twoObjects(s, "acme-1", 1), "\n")
-	var more []page
-	for n := range 1 {
-		more = append(more, page{device: fmt.Sprint("e", n), fetch: "f", rows: `{"a":9}`})
-	}
-	_ = more
-	s.publish("acme-1")
-	start := maps.Clone(s.bucket.objects)
-	bad := map[string]bool{}
-	for kill := 0; kill < 500; kill++ {
-		s.bucket.objects = maps.Clone(start)
-		s.bucket.revive()
-		s.bucket.kill = kill
-		_, err := s.lake.Rebuild(t.Context(), []string{"acme-1"}, time.Time{})
-		s.bucket.revive()
-		if err == nil {
-			break
-		}
-		for range 2 {
-			if _, err = s.lake.Rebuild(t.Context(), []string{"acme-1"}, time.Time{}); err == nil {
+// TestKilledRebuild: a rebuild of a run with waste, or with dead tasks whose staged
+// files stay, killed anywhere: readers see the rows all the time, and one repeat
+// ends it.
+func TestKilledRebuild(t *testing.T) {
+	for _, dead := range []int{0, 1} {
+		s := newSite(t, acme+"lake: {dead: 1}\n")
+		s.lake.Fan, s.lake.Grace = 2, time.Nanosecond
+		want := strings.Join(twoObjects(s, "acme-1", 1), "\n")
+		s.books.runs["acme-1"].Verdict.Dead = dead
+		s.publish("acme-1")
+		start := maps.Clone(s.bucket.objects)
+		kills := 0
+		for ; ; kills++ {
+			s.bucket.objects = maps.Clone(start)
+			s.bucket.revive()
+			s.bucket.kill = kills
+			_, err := s.lake.Rebuild(t.Context(), []string{"acme-1"}, time.Time{})
+			s.bucket.revive()
+			if err == nil {
 				break
 			}
-		}
-		if err != nil {
-			bad[err.Error()] = true
-			continue
-		}
-		if got := strings.Join(s.rows("points"), "\n"); got != want {
-			t.Errorf("killed at %d: %s", kill, got)
-		}
-	}
-	for why := range bad {
-		t.Error(why)
-	}
-}
-
-// The same of a run with dead tasks, whose staged files stay.
-func TestKilledRebuildOfDead(t *testing.T) {
-	s := newSite(t, acme+"lake: {dead: 1}\n")
-	s.lake.Fan, s.lake.Grace = 2, time.Nanosecond
-	want := strings.Join(twoObjects(s, "acme-1", 1), "\n")
-	r := s.books.runs["acme-1"]
-	r.Verdict.Dead = 1
-	s.books.runs["acme-1"] = r
-	s.publish("acme-1")
-	start := maps.Clone(s.bucket.objects)
-	bad := map[string]bool{}
-	for kill := 0; kill < 500; kill++ {
-		s.bucket.objects = maps.Clone(start)
-		s.bucket.revive()
-		s.bucket.kill = kill
-		_, err := s.lake.Rebuild(t.Context(), []string{"acme-1"}, time.Time{})
-		s.bucket.revive()
-		if err == nil {
-			break
-		}
-		for range 2 {
-			if _, err = s.lake.Rebuild(t.Context(), []string{"acme-1"}, time.Time{}); err == nil {
-				break
+			equal(t, fmt.Sprint("rows when killed at ", kills), strings.Join(s.rows("points"), "\n"), want)
+			if _, err = s.lake.Rebuild(t.Context(), []string{"acme-1"}, time.Time{}); err != nil {
+				t.Errorf("killed at %d: the repeat: %v", kills, err)
 			}
+			equal(t, fmt.Sprint("rows after the repeat of ", kills), strings.Join(s.rows("points"), "\n"), want)
 		}
-		if err != nil {
-			bad[err.Error()] = true
-			continue
+		if kills < 25 {
+			t.Errorf("killed %d times only", kills)
 		}
-		if got := strings.Join(s.rows("points"), "\n"); got != want {
-			t.Errorf("killed at %d: %s", kill, got)
-		}
-	}
-	for why := range bad {
-		t.Error(why)
 	}
 }
 
